@@ -1,0 +1,141 @@
+"""Putting a model together for a data set, and moving rows in and out of it. Shared by stages and runs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crosstune.backbones import Body
+from crosstune.nn.model import CrossModalModel, ModelConfig
+from crosstune.nn.patching import plan_patches
+from crosstune.records import Dataset
+
+# Tokens a body sees per sample unless told otherwise: attention is cheap at this length, and windows that are too
+# short lose their content. Fields get more, since every token paints its own window.
+DEFAULT_TOKENS = {"series": 32, "grid": 49, "volume": 64}
+FIELD_TOKENS = {"series": 64, "grid": 196}
+
+
+def default_tokens(dataset: Dataset) -> int:
+    table = FIELD_TOKENS if dataset.kind == "dense" else DEFAULT_TOKENS
+    return table.get(dataset.modality, 64)
+
+
+def plan_model(
+    train: Dataset, body: Body, *, tokens: int | None = None, linear_part: bool = True, embedder_seed: int = 0
+) -> ModelConfig:
+    """The model's configuration for this data; raises DataError when it cannot fit the body."""
+    assert train.kind is not None and train.y is not None
+    shape = tuple(train.X.shape[1:])
+    kind = train.kind
+    out_size: tuple[int, ...] = ()
+    if kind == "classification":
+        assert train.classes is not None
+        outputs = len(train.classes)
+    else:
+        outputs = int(train.y.shape[1])
+        if kind == "dense":
+            out_size = tuple(train.y.shape[2:])
+    window: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    categories = {int(c): max(1, len(names)) for c, names in train.categories.items()}
+    if train.is_table and (shape[0] > body.max_tokens or (not categories and shape[0] > 256)):
+        # more columns than tokens: the columns become a series and are read in windows
+        raise_too_wide(shape[0], body.max_tokens)
+    if not train.is_table:
+        size = shape[1:]
+        plan = plan_patches(size, tokens=tokens or default_tokens(train), limit=body.max_tokens - 2)
+        window, stride = plan.window, plan.stride
+    rank = 0
+    if kind == "dense" and linear_part:
+        rank = int(min(256, len(train)))
+    return ModelConfig(
+        kind=kind,
+        shape=shape,
+        outputs=outputs,
+        out_size=out_size,
+        ragged=train.lengths is not None,
+        missing=bool(np.isnan(train.X).any()),
+        categories=categories,
+        window=window,
+        stride=stride,
+        linear_part=linear_part,
+        rank=rank,
+        embedder_seed=embedder_seed,
+    )
+
+
+def raise_too_wide(columns: int, limit: int) -> None:
+    from crosstune.errors import TaskError
+
+    raise TaskError(
+        f"the table has {columns} columns, more than the body's {min(limit, 256)} tokens",
+        cause="one token per column does not fit",
+        fix="give ordered columns (spectra, series) as an array of shape (rows, 1, columns), or drop columns",
+    )
+
+
+def build_model(config: ModelConfig, body: Body, train: Dataset, *, token_rms: float) -> CrossModalModel:
+    """A fresh model on a copy of ``body``: normaliser and target scaler fitted on the training rows, embedder
+    calibrated to the source tokens' root mean square (a single number; nothing else of the source is used)."""
+    model = CrossModalModel(config, copy.deepcopy(body))
+    categorical = tuple(config.categories)
+    model.normaliser.fit(train.X, train.lengths, skip=categorical)
+    if model.scaler is not None:
+        assert train.y is not None
+        model.scaler.fit(train.y)
+    rows = np.arange(len(train))[:: max(1, len(train) // 256)][:256]
+    x, lengths, _ = batch(train, rows)
+    model.embedder.calibrate(model.normaliser(x), lengths, rms=token_rms)
+    return model
+
+
+def batch(dataset: Dataset, rows: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Rows as tensors (x, lengths, y); ragged batches are cut to their longest row."""
+    x = dataset.X[rows]
+    lengths = None
+    if dataset.lengths is not None:
+        kept = dataset.lengths[rows]
+        x = x[..., : max(1, int(kept.max()))]
+        lengths = torch.from_numpy(np.ascontiguousarray(kept)).long()
+    y = None if dataset.y is None else torch.from_numpy(np.ascontiguousarray(dataset.y[rows]))
+    return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)), lengths, y
+
+
+def chunks(rows: np.ndarray | int, size: int) -> Iterator[np.ndarray]:
+    """Consecutive pieces of at most ``size`` rows."""
+    rows = np.arange(rows) if isinstance(rows, int) else rows
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+@torch.no_grad()
+def predict(model: CrossModalModel, dataset: Dataset, *, batch_size: int = 64) -> np.ndarray:
+    """Canonical predictions (records.py) for every row, float64, in evaluation mode."""
+    was_training = model.training
+    model.eval()
+    parts = []
+    for rows in chunks(len(dataset), batch_size):
+        x, lengths, _ = batch(dataset, rows)
+        parts.append(model.predict(x, lengths).numpy())
+    model.train(was_training)
+    if not parts:
+        return np.zeros((0, model.config.outputs))
+    return np.concatenate(parts)
+
+
+@torch.no_grad()
+def outputs(model: CrossModalModel, dataset: Dataset, *, batch_size: int = 64) -> Tensor:
+    """Raw outputs (logits, standardised values or fields) for every row."""
+    was_training = model.training
+    model.eval()
+    parts = []
+    for rows in chunks(len(dataset), batch_size):
+        x, lengths, _ = batch(dataset, rows)
+        parts.append(model(x, lengths))
+    model.train(was_training)
+    return torch.cat(parts)

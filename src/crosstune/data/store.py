@@ -1,0 +1,109 @@
+"""A Dataset as one .npz file, bit for bit, without pickle; and its identity as a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosstune.errors import DataError
+from crosstune.records import Dataset
+
+SCHEMA = 1
+_ARRAYS = ("X", "y", "lengths", "groups", "time")
+
+
+def save_dataset(dataset: Dataset, path: str | os.PathLike[str]) -> Path:
+    """Writes the Dataset to ``path`` (.npz). The file appears whole or not at all: temporary file, fsync, rename.
+
+    Raises ``DataError`` for object arrays, which only pickle could store.
+    """
+    target = Path(path)
+    arrays = {name: getattr(dataset, name) for name in _ARRAYS if getattr(dataset, name) is not None}
+    for name, values in arrays.items():
+        if np.asarray(values).dtype.hasobject:
+            raise DataError(
+                f"{name} holds Python objects, which are not stored",
+                fix="convert to numbers or strings, e.g. groups.astype(str)",
+            )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays, crosstune=np.array(json.dumps(_meta(dataset))))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return target
+
+
+def load_dataset(path: str | os.PathLike[str]) -> Dataset:
+    """The Dataset that ``save_dataset`` wrote. Raises ``DataError`` for a damaged or foreign file."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            meta = json.loads(str(stored["crosstune"]))
+            arrays = {name: stored[name] for name in _ARRAYS if name in stored.files}
+    except FileNotFoundError as error:
+        raise DataError(f"no stored data at {path}", fix="check the path") from error
+    except Exception as error:  # zipfile, json, zlib and numpy each raise their own
+        raise DataError(
+            f"{path} is not a data file of crosstune ({type(error).__name__}: {error})",
+            cause="the file is damaged, or was written by another program",
+            fix="read foreign files with crosstune.data.read",
+        ) from error
+    if meta["schema"] != SCHEMA:
+        raise DataError(f"{path} has data schema {meta['schema']}; this version reads {SCHEMA}")
+    return Dataset(
+        **arrays,
+        kind=meta["kind"],
+        classes=_tuple(meta["classes"]),
+        columns=_tuple(meta["columns"]),
+        categories={int(k): tuple(v) for k, v in meta["categories"]},
+        target_names=_tuple(meta["target_names"]),
+        name=meta["name"],
+        source={k: tuple(v) if isinstance(v, list) else v for k, v in meta["source"].items()},
+    )
+
+
+def dataset_digest(dataset: Dataset) -> str:
+    """sha256 over every array and every name of a Dataset, the same in every process and on every platform.
+
+    Where the data came from (``source``) and what it is called (``name``) are left out: equal data have equal digests.
+    """
+    digest = hashlib.sha256()
+    for name in _ARRAYS:
+        values = getattr(dataset, name)
+        if values is None:
+            digest.update(f"{name}:none;".encode())
+            continue
+        values = np.ascontiguousarray(values)
+        digest.update(f"{name}:{values.dtype.str}:{values.shape};".encode())
+        digest.update(values.data if values.dtype.kind in "biuf" else values.tobytes())
+    meta = {k: v for k, v in _meta(dataset).items() if k not in ("source", "name")}
+    digest.update(json.dumps(meta, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _meta(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "kind": dataset.kind,
+        "classes": dataset.classes,
+        "columns": dataset.columns,
+        "categories": [[int(k), list(v)] for k, v in sorted(dataset.categories.items())],
+        "target_names": dataset.target_names,
+        "name": dataset.name,
+        "source": dict(dataset.source),
+    }
+
+
+def _tuple(values: Any) -> tuple[str, ...] | None:
+    return None if values is None else tuple(values)

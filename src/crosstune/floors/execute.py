@@ -1,0 +1,99 @@
+"""Training one floor after another in this process, and what comes out of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from crosstune.errors import TaskError
+from crosstune.floors.base import UNHURRIED, Allowance, FloorSpec
+from crosstune.floors.common import class_count, require_target
+from crosstune.records import Dataset
+from crosstune.seeding import derive_seed
+
+Status = Literal["ok", "timeout", "failed", "skipped"]
+STARTUP = 2.0  # seconds a fresh process spends on imports and on reading its data
+
+
+@dataclass(frozen=True)
+class FloorResult:
+    """What became of one floor. ``predictions``: query name -> canonical prediction, empty unless "ok"."""
+
+    name: str
+    label: str
+    status: Status
+    seconds: float = 0.0
+    note: str = ""
+    predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the predictions, as plain data."""
+        return {key: getattr(self, key) for key in ("name", "label", "status", "seconds", "note")}
+
+
+def shares(specs: tuple[FloorSpec, ...], seconds: float | None) -> dict[str, float]:
+    """Seconds each floor may plan for: the limit less the start of the process, split by effort."""
+    if seconds is None:
+        return {spec.name: UNHURRIED for spec in specs}
+    left = max(0.5, seconds - STARTUP)
+    total = sum(spec.effort for spec in specs)
+    return {spec.name: left * spec.effort / total for spec in specs}
+
+
+def skipped(spec: FloorSpec, train: Dataset) -> FloorResult | None:
+    """The result of a floor that cannot run on this data or in this installation, else None."""
+    reason = spec.unfit(train)
+    return None if reason is None else FloorResult(spec.name, spec.label_for(train.kind), "skipped", note=reason)
+
+
+def execute(
+    spec: FloorSpec, train: Dataset, queries: Mapping[str, Dataset], *, seed: int, allowance: Allowance
+) -> FloorResult:
+    """Trains one floor and predicts every query. An exception becomes a result of status "failed"."""
+    label = spec.label_for(train.kind)
+    started = time.monotonic()
+    try:
+        floor = spec.build(allowance)
+        floor.fit(train, derive_seed(seed, "floor", spec.name))
+        predictions = {}
+        for name, query in queries.items():
+            answer = np.asarray(floor.predict(replace(query, y=None)), dtype=np.float64)
+            _check(answer, train, len(query), name)
+            predictions[name] = answer
+    except Exception as error:  # a floor is a stranger's model: whatever it raises, the others go on
+        message = f"{type(error).__name__}: {error}"
+        return FloorResult(spec.name, label, "failed", time.monotonic() - started, message)
+    return FloorResult(spec.name, label, "ok", time.monotonic() - started, floor.note, predictions)
+
+
+def execute_all(
+    specs: tuple[FloorSpec, ...],
+    train: Dataset,
+    queries: Mapping[str, Dataset],
+    *,
+    seed: int,
+    planned: Mapping[str, float],
+    threads: int,
+    phase: Callable[[str, str], None] = lambda name, text: None,
+) -> Iterator[FloorResult]:
+    """Results one by one, in the order of ``specs``. planned: seconds per floor, see ``shares``. ``phase`` takes the
+    floor's name and a word on what it does.
+    """
+    for spec in specs:
+        phase(spec.name, "")
+        allowance = Allowance(planned[spec.name], threads, partial(phase, spec.name))
+        yield execute(spec, train, queries, seed=seed, allowance=allowance)
+
+
+def _check(answer: np.ndarray, train: Dataset, rows: int, query: str) -> None:
+    y = require_target(train)
+    shape = (rows, class_count(train)) if train.kind == "classification" else (rows, *y.shape[1:])
+    if answer.shape != shape:
+        raise TaskError(f"prediction of {query!r} has shape {answer.shape}, expected {shape}")
+    if not np.isfinite(answer).all():
+        raise TaskError(f"prediction of {query!r} is NaN or infinite")

@@ -1,0 +1,49 @@
+"""Ignores the input: what always saying the same thing would score."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crosstune.floors.base import ALL_KINDS, ALL_MODALITIES, Allowance, FloorSpec
+from crosstune.floors.common import class_count, one_hot, require_target
+from crosstune.floors.fields import has_ragged_fields, shrink, stretch
+from crosstune.records import Dataset
+
+
+class Majority:
+    """Class frequencies, label frequencies, the mean, or the mean field of the training rows."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self.note = ""
+        self._answer = np.zeros(0)
+        self._ragged = False
+
+    def fit(self, train: Dataset, seed: int) -> None:
+        y = require_target(train)
+        self._ragged = train.kind == "dense" and has_ragged_fields(train, y.shape[1:])
+        if train.kind == "classification":
+            y = one_hot(y, class_count(train))
+        elif self._ragged and train.lengths is not None:
+            y = stretch(y, train.lengths)
+        self._answer = y.mean(axis=0, dtype=np.float64)
+
+    def predict(self, data: Dataset) -> np.ndarray:
+        answer = np.repeat(self._answer[None], len(data), axis=0)
+        return shrink(answer, data.lengths) if self._ragged and data.lengths is not None else answer
+
+
+FLOOR = FloorSpec(
+    name="majority",
+    label="majority",
+    labels={
+        "classification": "most frequent class",
+        "multilabel": "label frequencies",
+        "regression": "mean",
+        "dense": "mean field",
+    },
+    summary="the same answer for every row: class or label frequencies, the mean, the mean field",
+    kinds=ALL_KINDS,
+    modalities=ALL_MODALITIES,
+    build=Majority,
+    effort=0.1,
+)

@@ -1,0 +1,81 @@
+"""A method is data: a tuple of stage configurations and the weights its body starts from."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from crosstune.backbones.contract import Weights
+from crosstune.discovery import discover, pick, suggest
+from crosstune.errors import ConfigError
+from crosstune.stages.align import AlignConfig
+from crosstune.stages.fit import FitConfig
+from crosstune.stages.source_head import SourceHeadConfig
+
+AnyStage = SourceHeadConfig | AlignConfig | FitConfig
+
+
+class Method(BaseModel):
+    """name, one-line summary, the paper it comes from; controls: methods that answer "was it the alignment?", "was
+    it the body's training?", "was it the pretraining?" at equal time; weights the body starts from; linear_part: a
+    linear map of the raw signal inside the model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    summary: str
+    paper: str | None = None
+    stages: tuple[AnyStage, ...]
+    weights: Weights = "pretrained"
+    linear_part: bool = True
+    role: Literal["method", "control"] = "method"
+    controls: tuple[str, ...] = ()
+
+    @property
+    def aligns(self) -> bool:
+        return any(stage.name == "align" for stage in self.stages)
+
+
+def methods() -> dict[str, Method]:
+    """All methods by name."""
+    return discover("crosstune.methods", "METHOD")
+
+
+def get_method(name: str) -> Method:
+    """UsageError with a suggestion for an unknown name."""
+    return pick("crosstune.methods", "METHOD", name, "method")
+
+
+def override(method: Method, changes: dict[str, Any]) -> Method:
+    """A method with some settings changed: keys like ``align.steps`` or ``fit.trainable``, values of any type that
+    the setting's type accepts. All mistakes are reported at once (ConfigError)."""
+    stages = {stage.name: stage.model_dump() for stage in method.stages}
+    top: dict[str, Any] = {}
+    problems: list[str] = []
+    for key, value in changes.items():
+        head, _, tail = key.partition(".")
+        if not tail and head in ("linear_part", "weights"):
+            top[head] = value
+        elif head not in stages:
+            known = [f"{s}.{k}" for s, d in stages.items() for k in d if k != "name"] + ["linear_part", "weights"]
+            problems.append(f"unknown setting {key!r}: {suggest(key, known)}")
+        elif tail not in stages[head] or tail == "name":
+            problems.append(f"unknown setting {key!r}: {suggest(tail, [k for k in stages[head] if k != 'name'])}")
+        else:
+            stages[head][tail] = None if value == "none" else value
+    built: list[AnyStage] = []
+    for stage in method.stages:
+        try:
+            built.append(type(stage).model_validate(stages[stage.name]))
+        except ValidationError as problem:
+            for entry in problem.errors():
+                where = ".".join(str(p) for p in entry["loc"])
+                problems.append(f"{stage.name}.{where} = {entry['input']!r}: {entry['msg']}")
+    if problems:
+        raise ConfigError("\n".join(problems), fix="`crosstune list methods --json` prints every setting and its value")
+    try:
+        return Method.model_validate({**method.model_dump(exclude={"stages"}), **top, "stages": tuple(built)})
+    except ValidationError as problem:
+        entry = problem.errors()[0]
+        raise ConfigError(f"{'.'.join(map(str, entry['loc']))} = {entry['input']!r}: {entry['msg']}") from None

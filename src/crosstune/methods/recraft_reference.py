@@ -1,0 +1,22 @@
+"""RECRAFT as the public recipe runs it: 60 steps on token means of 128 samples, conditional entropy, then all."""
+
+from crosstune.methods.contract import Method
+from crosstune.stages.align import AlignConfig
+from crosstune.stages.fit import FitConfig
+from crosstune.stages.source_head import SourceHeadConfig
+
+METHOD = Method(
+    name="recraft-reference",
+    summary="60 alignment steps on token means (128 samples), then H(z|z'), then everything trained; no linear part",
+    paper="Tran et al., Rethinking Cross-Modal Fine-Tuning, AISTATS 2026, arXiv 2601.18231",
+    stages=(
+        SourceHeadConfig(labels="topics"),
+        AlignConfig(
+            space="means", fa="exact", cost="sqeuclidean", fld="conditional", schedule="sequential", steps=60,
+            distortion_steps=15, target_points=128, batch_size=128, source_points=5000,
+        ),
+        FitConfig(trainable="all", head_init="zero"),
+    ),
+    linear_part=False,
+    controls=("no-alignment", "frozen", "scratch"),
+)  # fmt: skip

@@ -1,0 +1,142 @@
+"""What a metric is: per-row facts that are kept, and one function of all rows at the end.
+
+A metric never averages over batches. Each batch is reduced to facts about its rows (a contribution, a pair of
+class codes, a squared error per field), the facts are concatenated, and the number is computed once. Batching can
+therefore not change it, and the bootstrap can resample the facts of rows instead of the fields themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import numpy as np
+
+from crosstune.errors import DataError
+from crosstune.metrics.checks import checked
+from crosstune.records import TargetKind
+
+Kept = tuple[np.ndarray, ...]
+
+
+class Metric(ABC):
+    """One figure of merit over a whole split.
+
+    ``name``: unique, what a user types. ``direction``: which way is better. ``low``, ``high``: the range (may be
+    infinite). ``kinds``: target kinds it is defined for. ``summary``: one line, with what happens in corner cases.
+
+    A new metric is a subclass with ``keep`` and ``finish`` (or a ``MeanMetric`` with ``contribution``), and an
+    instance of it in the module's ``METRIC``.
+    """
+
+    name: str
+    direction: Literal["lower", "higher"] = "lower"
+    low: float = 0.0
+    high: float = math.inf
+    kinds: tuple[TargetKind, ...]
+    summary: str
+
+    @abstractmethod
+    def keep(self, prediction: np.ndarray, target: np.ndarray) -> Kept:
+        """Facts about the rows of one checked batch: arrays whose first axis is the row."""
+
+    @abstractmethod
+    def finish(self, *kept: np.ndarray) -> float:
+        """The figure from the facts of all rows, in any order; NaN where the figure is undefined for these rows."""
+
+    def check(self, prediction: np.ndarray, target: np.ndarray, first_row: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Canonical arrays of ``records.py`` for the first of ``kinds``; ``DataError`` names bad rows."""
+        return checked(self.kinds[0], prediction, target, first_row)
+
+    def start(self) -> Accumulator:
+        """An empty accumulator."""
+        return Accumulator(self)
+
+    def score(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        """The figure over all rows at once. Shapes as in ``records.py``, per target kind.
+
+        Raises ``DataError`` for NaN or infinite predictions, for shapes that do not fit, and where the figure is
+        undefined.
+        """
+        accumulator = self.start()
+        accumulator.update(prediction, target)
+        return accumulator.compute()
+
+    def per_sample(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray | None:
+        """Contributions (n,) whose mean is the metric, or None where there is no such decomposition."""
+        return None
+
+    def error(self, value: float) -> float:
+        """The lower-is-better form used in comparisons: the value itself, or its distance from the best score."""
+        return float(value) if self.direction == "lower" else float(self.high - value)
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether value ``a`` is strictly better than value ``b``."""
+        return self.error(a) < self.error(b)
+
+    def __repr__(self) -> str:
+        return f"<metric {self.name}>"
+
+
+class MeanMetric(Metric):
+    """A metric that is the plain mean of one contribution per row."""
+
+    @abstractmethod
+    def contribution(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Contributions (n,) of checked rows."""
+
+    def keep(self, prediction: np.ndarray, target: np.ndarray) -> Kept:
+        return (self.contribution(prediction, target),)
+
+    def finish(self, *kept: np.ndarray) -> float:
+        values = kept[0]
+        return math.fsum(values.tolist()) / len(values) if len(values) else math.nan
+
+    def per_sample(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray | None:
+        return self.contribution(*self.check(prediction, target))
+
+
+class Accumulator:
+    """Takes any batches of rows and computes the metric once, over all of them."""
+
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
+        self.rows = 0
+        self._shape: tuple[int, ...] | None = None
+        self._kept: list[Kept] = []
+
+    def update(self, prediction: np.ndarray, target: np.ndarray) -> None:
+        """Adds a batch of rows; an empty batch is allowed. ``DataError`` counts rows from the first batch on."""
+        prediction, target = self.metric.check(prediction, target, self.rows)
+        if self._shape is not None and prediction.shape[1:] != self._shape:
+            raise DataError(
+                f"metric {self.metric.name!r}: a batch has predictions of shape {prediction.shape[1:]} per row, "
+                f"earlier batches had {self._shape}",
+                cause="batches of two different models or tasks were mixed",
+            )
+        self._shape = prediction.shape[1:]
+        if len(prediction):
+            self._kept.append(self.metric.keep(prediction, target))
+        self.rows += len(prediction)
+
+    def compute(self) -> float:
+        """The figure over every row seen. ``DataError`` when there are none, or when it is undefined for them."""
+        if not self.rows:
+            raise DataError(f"metric {self.metric.name!r} has seen no rows", cause="the split is empty")
+        value = self.metric.finish(*(np.concatenate(parts) for parts in zip(*self._kept)))
+        if math.isnan(value):
+            raise DataError(
+                f"metric {self.metric.name!r} is undefined for these {self.rows} rows",
+                cause=self.metric.summary,
+                fix="use a larger or stratified split, or another --metric",
+            )
+        return float(value)
+
+
+def column_sums(values: np.ndarray) -> np.ndarray:
+    """Sums (K,) over the rows of (n, K) by pairwise summation, whose error grows with log n instead of n.
+
+    NumPy sums pairwise along the contiguous axis only, hence the transposed copy.
+    """
+    return np.ascontiguousarray(values.T).sum(axis=-1)

@@ -1,0 +1,59 @@
+"""Metrics of multilabel targets: probabilities (n, K) against {0, 1} (n, K)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from crosstune.metrics.base import Kept, MeanMetric, Metric
+from crosstune.metrics.ranking import macro_auroc, macro_average_precision
+from crosstune.records import TargetKind
+
+_KINDS: tuple[TargetKind, ...] = ("multilabel",)
+
+
+class OneMinusMap(Metric):
+    name, kinds, high = "1-map", _KINDS, 1.0
+    summary = "1 - mean average precision over the labels that have a positive row (labels without one are left out)"
+
+    def keep(self, prediction: np.ndarray, target: np.ndarray) -> Kept:
+        return prediction, target > 0
+
+    def finish(self, *kept: np.ndarray) -> float:
+        return 1 - macro_average_precision(*kept)
+
+
+class OneMinusAurocMultilabel(OneMinusMap):
+    name = "1-auroc-multilabel"
+    summary = "1 - area under the ROC curve averaged over the labels that have both positive and negative rows"
+
+    def finish(self, *kept: np.ndarray) -> float:
+        return 1 - macro_auroc(*kept)
+
+
+class MicroF1(Metric):
+    """2 TP / (2 TP + FP + FN) over all labels together; zero where nothing is predicted and nothing is true."""
+
+    name, kinds, high = "micro-f1", _KINDS, 1.0
+    direction: Literal["lower", "higher"] = "higher"
+    summary = "F1 over all labels together, a label being predicted where its probability exceeds 0.5"
+
+    def keep(self, prediction: np.ndarray, target: np.ndarray) -> Kept:
+        chosen, true = prediction > 0.5, target > 0
+        return (chosen & true).sum(axis=1), chosen.sum(axis=1) + true.sum(axis=1)
+
+    def finish(self, *kept: np.ndarray) -> float:
+        hits, both = (int(part.sum()) for part in kept)
+        return 2 * hits / both if both else 0.0
+
+
+class HammingError(MeanMetric):
+    name, kinds, high = "hamming-error", _KINDS, 1.0
+    summary = "share of labels that are wrong at a threshold of 0.5"
+
+    def contribution(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+        return ((prediction > 0.5) != (target > 0)).mean(axis=1)
+
+
+METRIC = (OneMinusMap(), OneMinusAurocMultilabel(), MicroF1(), HammingError())

@@ -1,0 +1,66 @@
+"""Figures that look at the order of scores only. Defined over a whole split; no average over batches exists."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def auroc(score: np.ndarray, positive: np.ndarray) -> float:
+    """Area under the ROC curve of scores (n,) against a boolean target (n,); NaN unless both classes occur.
+
+    The Mann-Whitney form, ties counted half: (sum of ranks of positives - p (p + 1) / 2) / (p q), Hanley and
+    McNeil (1982).
+    """
+    p = int(positive.sum())
+    q = len(positive) - p
+    if not p or not q:
+        return float("nan")
+    _, group, size = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(size) - (size - 1) / 2)[group]  # tied scores share the mean of their ranks
+    return float((ranks[positive].sum() - p * (p + 1) / 2) / (p * q))
+
+
+def average_precision(score: np.ndarray, positive: np.ndarray) -> float:
+    """Sum over distinct thresholds of (R_k - R_{k-1}) P_k, without interpolation; NaN without a positive.
+
+    scores (n,), positive: boolean (n,). Tied scores form one threshold, so that their order cannot matter.
+    """
+    p = int(positive.sum())
+    if not p:
+        return float("nan")
+    order = np.argsort(-score, kind="stable")
+    ranked = score[order]
+    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # last position of each run of ties
+    hits = np.cumsum(positive[order])[last]
+    return float(np.sum(np.diff(hits, prepend=0) * (hits / (last + 1))) / p)
+
+
+def macro_auroc(score: np.ndarray, positive: np.ndarray) -> float:
+    """Mean of ``auroc`` over the columns of (n, K) where it is defined; NaN where it is defined for none."""
+    return _mean_defined([auroc(score[:, k], positive[:, k]) for k in range(score.shape[1])])
+
+
+def macro_average_precision(score: np.ndarray, positive: np.ndarray) -> float:
+    """Mean of ``average_precision`` over the columns of (n, K) that have a positive; NaN if none has."""
+    return _mean_defined([average_precision(score[:, k], positive[:, k]) for k in range(score.shape[1])])
+
+
+def pairwise_auroc(score: np.ndarray, codes: np.ndarray) -> float:
+    """The M measure of Hand and Till (2001): mean over class pairs of the two AUROCs within the pair.
+
+    score: (n, K); codes: (n,). Pairs with an absent class are left out; NaN if no pair is left.
+    """
+    present = np.unique(codes)
+    values = []
+    for i, a in enumerate(present):
+        for b in present[i + 1 :]:
+            rows = (codes == a) | (codes == b)
+            one = auroc(score[rows, a], codes[rows] == a)
+            other = auroc(score[rows, b], codes[rows] == b)
+            values.append((one + other) / 2)
+    return _mean_defined(values)
+
+
+def _mean_defined(values: list[float]) -> float:
+    defined = [value for value in values if value == value]
+    return float(np.mean(defined)) if defined else float("nan")

@@ -1,0 +1,133 @@
+"""The model: ``embedder -> body -> head``, taking raw data and giving predictions in the target's own units."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from crosstune.nn.embedders import Embedder, PatchEmbedder, TableEmbedder
+from crosstune.nn.features import RawFeatures
+from crosstune.nn.heads import FieldHead, PooledHead
+from crosstune.nn.normalise import InputNormaliser, TargetScaler
+from crosstune.nn.patching import PatchPlan
+from crosstune.records import TargetKind
+
+
+class Body(Protocol):
+    """What the model needs from a backbone: token width in, hidden states of every layer out."""
+
+    width: int
+    hidden: int
+    layers: int
+
+    def __call__(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, ...]: ...
+
+
+class ModelConfig(BaseModel):
+    """Everything but the weights: enough to rebuild the model from its folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: TargetKind
+    shape: tuple[int, ...]  # sample shape: (C, L), (C, H, W), (C, D, H, W) or (F,)
+    outputs: int  # classes, labels, regression outputs or field channels
+    out_size: tuple[int, ...] = ()  # dense: spatial extent of the target
+    ragged: bool = False
+    missing: bool = False
+    categories: dict[int, int] = {}
+    window: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    linear_part: bool = False
+    rank: int = 0
+    raw_limit: int = 4096
+    embedder_seed: int = 0
+
+    @property
+    def plan(self) -> PatchPlan:
+        return PatchPlan(self.shape[1:], self.window, self.stride)
+
+    @property
+    def is_table(self) -> bool:
+        return len(self.shape) == 1
+
+
+class CrossModalModel(nn.Module):
+    """Raw data (B, C, ...) or (B, F) with optional lengths (B,) to outputs.
+
+    ``forward`` gives what the losses take: logits, or standardised values or fields. ``predict`` gives canonical
+    predictions: probabilities, or values and fields in the target's units.
+    """
+
+    embedder: Embedder
+    head: PooledHead | FieldHead
+
+    def __init__(self, config: ModelConfig, body: Any) -> None:
+        super().__init__()
+        self.config = config
+        generator = torch.Generator().manual_seed(config.embedder_seed)
+        channels = config.shape[0]
+        self.normaliser = InputNormaliser(channels, missing=config.missing or config.is_table)
+        if config.is_table:
+            self.embedder = TableEmbedder(channels, config.categories, body.width, generator=generator)
+        else:
+            self.embedder = PatchEmbedder(
+                self.normaliser.out_channels, config.plan, body.width, generator=generator
+            )
+        self.body = body
+        self.raw: RawFeatures | None = None
+        if config.linear_part:
+            shape = config.shape if config.is_table else (self.normaliser.out_channels, *config.shape[1:])
+            self.raw = RawFeatures(
+                shape, ragged=config.ragged, categories=config.categories, limit=config.raw_limit
+            )
+        raw_width = self.raw.width if self.raw is not None else 0
+        if config.kind == "dense":
+            self.head = FieldHead(
+                body.hidden, body.layers, config.plan, config.outputs, config.out_size, raw_width, config.rank
+            )
+        else:
+            self.head = PooledHead(body.hidden, body.layers, config.outputs, raw_width)
+        self.scaler = TargetScaler(config.outputs) if config.kind in ("regression", "dense") else None
+
+    def tokens(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Tokens (B, T, D) in the body's input space, and their mask (B, T)."""
+        return self.embedder(self.normaliser(x), lengths)
+
+    def hidden(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """Hidden states of every layer, the body's input included: layers + 1 tensors (B, T, H)."""
+        return self.body(tokens, mask)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        z = self.normaliser(x)
+        tokens, mask = self.embedder(z, lengths)
+        raw = self.raw(z, lengths) if self.raw is not None else None
+        return self.head(self.hidden(tokens, mask), mask, raw, tuple(x.shape[2:]))
+
+    def canonical(self, outputs: Tensor) -> Tensor:
+        """Outputs to canonical predictions (records.py), float64."""
+        outputs = outputs.to(torch.float64)
+        if self.config.kind == "classification":
+            return outputs.softmax(-1)
+        if self.config.kind == "multilabel":
+            return outputs.sigmoid()
+        assert self.scaler is not None
+        return self.scaler.inverse(outputs)
+
+    @torch.no_grad()
+    def predict(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self.canonical(self(x, lengths))
+
+
+Part = Literal["embedder", "body", "head"]
+
+
+def part_of(name: str) -> Part:
+    """Which part of the model a parameter belongs to; parts have their own learning rates."""
+    if name.startswith("embedder."):
+        return "embedder"
+    if name.startswith("body."):
+        return "body"
+    return "head"

@@ -1,0 +1,63 @@
+"""Where the windows of a signal go: the geometry shared by the embedder (signal -> tokens) and the dense head
+(tokens -> field). Pure arithmetic, no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from crosstune.errors import TaskError
+
+
+@dataclass(frozen=True)
+class PatchPlan:
+    """Windows of ``window`` samples every ``stride`` samples along each spatial axis.
+
+    ``size`` is the signal's extent the plan was made for; the last windows may reach behind it (zero padded).
+    """
+
+    size: tuple[int, ...]
+    window: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def grid_for(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Number of windows per axis that cover a signal of this extent."""
+        return tuple(
+            max(1, math.ceil((n - w) / s) + 1) if n > w else 1 for n, w, s in zip(size, self.window, self.stride)
+        )
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        return self.grid_for(self.size)
+
+    @property
+    def tokens(self) -> int:
+        return math.prod(self.grid)
+
+    def padded_for(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Extent after right-padding so that the windows fit exactly."""
+        grid = self.grid_for(size)
+        return tuple((g - 1) * s + w for g, s, w in zip(grid, self.stride, self.window))
+
+
+def plan_patches(size: tuple[int, ...], *, tokens: int, limit: int, overlap: bool = True) -> PatchPlan:
+    """Choose windows so that about ``tokens`` of them (never more than ``limit``) cover a signal of extent ``size``.
+
+    The stride is the smallest that meets the token budget; windows overlap by half (``overlap``) so that an event on
+    a border is whole in one of them. One-sample windows are widened to at least two strides: a token must see
+    differences, not only a level. Raises TaskError when the signal is empty.
+    """
+    if any(n < 1 for n in size):
+        raise TaskError(f"signal of extent {size} has an empty axis", fix="check the shape: arrays are channel-first")
+    budget = max(1, min(tokens, limit))
+    per_axis = max(1, int(round(budget ** (1 / len(size)))))
+    while per_axis > 1 and per_axis ** len(size) > budget:
+        per_axis -= 1
+    stride = [max(1, math.ceil(n / per_axis)) for n in size]
+    while True:
+        window = [min(n, 2 * s) if overlap else s for n, s in zip(size, stride)]
+        plan = PatchPlan(tuple(size), tuple(window), tuple(stride))
+        if plan.tokens <= budget:
+            return plan
+        axis = max(range(len(size)), key=lambda i: plan.grid[i])
+        stride[axis] += 1

@@ -1,0 +1,43 @@
+"""The template environment and the two escapes that Jinja does not have."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from typing import Any
+
+import jinja2
+
+from crosstune.report.words import number, seconds, span
+
+
+@lru_cache(maxsize=1)
+def environment() -> jinja2.Environment:
+    """The templates. In HTML everything is escaped that is not a finished figure; Markdown escapes by filter."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("crosstune.report"),
+        autoescape=lambda name: name is None or not name.endswith(".md.j2"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(number=number, seconds=seconds, md=escape_markdown, yaml=yaml_scalar)
+    made.globals.update(span=span, width=_width)
+    return made
+
+
+def _width(scored: Any) -> float | None:
+    return None if scored.low is None or scored.high is None else float(scored.high - scored.low)
+
+
+def escape_markdown(text: Any) -> str:
+    """Text that stays text in a Markdown table: no HTML, no markup, no line break, no cell break."""
+    flat = " ".join(str(text).split())
+    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", flat)
+
+
+def yaml_scalar(text: Any) -> str:
+    """A double-quoted YAML scalar (every JSON string is one)."""
+    return json.dumps(str(text), ensure_ascii=True)

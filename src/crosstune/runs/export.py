@@ -1,0 +1,175 @@
+"""A model as a folder: config.json, model.safetensors. Loading needs the folder alone, no network, no pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from crosstune.assembly import predict
+from crosstune.backbones import Backbone, families
+from crosstune.data import from_arrays
+from crosstune.errors import DataError, RunError
+from crosstune.nn.model import CrossModalModel, ModelConfig
+from crosstune.records import Dataset
+from crosstune.runs.files import write_bytes, write_json
+
+FORMAT = "crosstune-model"
+
+
+@dataclass
+class LoadedModel:
+    """A portable model: ``predict(X)`` takes raw data and gives classes, values or fields.
+
+    config: config.json as a dict (task, classes, columns, categories, backbone, provenance).
+    """
+
+    model: CrossModalModel
+    config: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.config["task"]["kind"])
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        names = self.config["task"].get("classes")
+        return None if names is None else tuple(names)
+
+    def prepare(self, data: Dataset) -> Dataset:
+        """Match new data to what the model was fitted on: columns by name, categories by name, shape checked."""
+        return match_columns(data, self.config)
+
+    def predict_canonical(self, data: Dataset, *, batch_size: int = 64) -> np.ndarray:
+        """Probabilities (n, K), values (n, K) or fields (n, C, ...), float64."""
+        return predict(self.model, self.prepare(data), batch_size=batch_size)
+
+    def predict(self, X: Any, *, lengths: Any = None) -> np.ndarray:
+        """Labels (class names), values or fields for raw ``X`` (arrays, list of ragged series, data frame)."""
+        data = X if isinstance(X, Dataset) else from_arrays(X, lengths=lengths)
+        return self.decide(self.predict_canonical(data))
+
+    def predict_proba(self, X: Any, *, lengths: Any = None) -> np.ndarray:
+        """Class or label probabilities (n, K)."""
+        data = X if isinstance(X, Dataset) else from_arrays(X, lengths=lengths)
+        return self.predict_canonical(data)
+
+    def decide(self, prediction: np.ndarray) -> np.ndarray:
+        """Canonical predictions to decisions."""
+        if self.kind == "classification":
+            assert self.classes is not None
+            return np.asarray(self.classes)[prediction.argmax(1)]
+        if self.kind == "multilabel":
+            return (prediction >= 0.5).astype(np.int64)
+        return prediction
+
+
+def match_columns(data: Dataset, config: dict[str, Any]) -> Dataset:
+    """Bring a Dataset to the columns, categories and shape of the training data; DataError when it cannot be done."""
+    from dataclasses import replace
+
+    task = config["task"]
+    shape = tuple(task["shape"])
+    if len(shape) == 1 and task.get("columns") and data.columns:
+        data = _select_columns(data, tuple(task["columns"]))
+    wanted = {int(k): tuple(v) for k, v in (task.get("categories") or {}).items()}
+    if data.X.ndim == 2 and (wanted or data.categories):
+        X = data.X.copy()
+        for column, names in wanted.items():
+            theirs = data.categories.get(column)
+            if theirs is None:
+                theirs = tuple(str(v) for v in range(int(np.nanmax(X[:, column], initial=0)) + 1))
+            # a category the model has never seen is a missing value to it
+            table = np.array([names.index(n) if n in names else np.nan for n in theirs] or [np.nan])
+            known = np.isfinite(X[:, column])
+            X[known, column] = table[X[known, column].astype(int)]
+        data = replace(data, X=X, categories=wanted)
+    got = tuple(data.X.shape[1:])
+    fields = task["kind"] == "dense"
+    fits = len(got) == len(shape) and got[0] == shape[0]
+    if fits and not task.get("ragged") and not fields:
+        fits = got == shape
+    if not fits:
+        raise DataError(
+            f"data of sample shape {got} does not fit a model made for {shape}",
+            cause="another file, channel order or column selection than at fitting",
+            fix="arrays are channel-first; `crosstune inspect` shows the shape of a file",
+        )
+    if task.get("ragged") and data.lengths is None:
+        data = replace(data, lengths=np.full(len(data), got[-1], dtype=np.int64))
+    return data
+
+
+def _select_columns(data: Dataset, columns: tuple[str, ...]) -> Dataset:
+    from dataclasses import replace
+
+    assert data.columns is not None
+    if tuple(data.columns) == columns:
+        return data
+    missing = [c for c in columns if c not in data.columns]
+    if missing:
+        raise DataError(
+            f"columns {missing[:5]} are missing from the data",
+            cause="the model was fitted on a table with these columns",
+            fix=f"provide all of: {', '.join(columns[:20])}",
+        )
+    order = [data.columns.index(c) for c in columns]
+    categories = {new: data.categories[old] for new, old in enumerate(order) if old in data.categories}
+    return replace(data, X=data.X[:, order], columns=columns, categories=categories)
+
+
+def save_model(
+    folder: Path, model: CrossModalModel, *, backbone: Backbone, task: dict[str, Any], provenance: dict[str, Any]
+) -> None:
+    """Write config.json and model.safetensors, each atomically; weights first, so a config implies weights."""
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    write_bytes(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
+    write_json(
+        folder / "config.json",
+        {
+            "format": FORMAT,
+            "version": 1,
+            "model": model.config.model_dump(),
+            "body": {"family": backbone.body.family, "config": backbone.body.config_dict()},
+            "backbone": backbone.info.as_dict(),
+            "task": task,
+            "provenance": provenance,
+        },
+    )
+
+
+def load_model(path: str | Path) -> LoadedModel:
+    """Load a model folder, or the model of a run folder. RunError names what is missing or damaged."""
+    folder = Path(path)
+    if not (folder / "config.json").exists() and (folder / "model" / "config.json").exists():
+        folder = folder / "model"
+    if not (folder / "config.json").exists():
+        raise RunError(
+            f"no model in {str(path)!r}",
+            cause="not a model or run folder, or the run ended before there was a model",
+            fix="pass a run folder with model/, or `crosstune resume RUN` to finish it",
+        )
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        if config.get("format") != FORMAT:
+            raise RunError(f"{folder / 'config.json'} is not a crosstune model", fix="pass a crosstune run or model folder")
+        family = families()[config["body"]["family"]]
+        with torch.random.fork_rng():
+            model = CrossModalModel(ModelConfig.model_validate(config["model"]), family.build(config["body"]["config"]))
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except (SafetensorError, ValueError, KeyError, FileNotFoundError, RuntimeError) as problem:
+        if isinstance(problem, RunError):
+            raise
+        raise RunError(
+            f"the model in {str(folder)!r} cannot be loaded: {problem}",
+            cause="a file is truncated, missing, or from another version",
+            fix="copy the folder again, or `crosstune resume RUN`",
+        ) from None
+    model.eval()
+    return LoadedModel(model, config)

@@ -1,0 +1,183 @@
+"""The run folder: everything a run is, in files that a later process (or reader) can trust."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from crosstune.data import load_dataset, save_dataset
+from crosstune.errors import RunError
+from crosstune.records import Dataset, Split
+from crosstune.runs.files import plain, write_atomically, write_json, write_npz
+
+SCHEMA = 1
+
+
+class RunFolder:
+    """Reads and writes one run. Writers take the lock; readers need none."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._events_lock = threading.Lock()
+        self._locked = False
+
+    # -- opening -----------------------------------------------------------------------------------------------
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """An existing run; RunError when there is none at the path."""
+        folder = cls(path)
+        if not (folder.path / "run.json").exists():
+            raise RunError(
+                f"{str(path)!r} is not a run folder (no run.json)",
+                cause="a mistyped path, or a run that ended before it began",
+                fix="pass the folder given to --out; `ls runs/` shows what is there",
+            )
+        if folder.record().get("schema") != SCHEMA:
+            raise RunError(
+                f"{str(path)!r} has schema {folder.record().get('schema')!r}, this version reads {SCHEMA}",
+                cause="the run was made by another version of crosstune",
+                fix="use that version, or fit again",
+            )
+        return folder
+
+    def lock(self) -> None:
+        """Claim the folder for writing; RunError when a living process holds it. A dead owner's claim is taken over."""
+        path = self.path / ".lock"
+        self.path.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            with suppress(ValueError, OSError):
+                owner = json.loads(path.read_text())
+                if owner["host"] == socket.gethostname() and owner["pid"] != os.getpid() and _alive(owner["pid"]):
+                    raise RunError(
+                        f"run {str(self.path)!r} is being written by process {owner['pid']}",
+                        cause="the same run was started twice",
+                        fix="wait for it, stop it, or choose another --out",
+                    )
+        write_json(path, {"host": socket.gethostname(), "pid": os.getpid()})
+        self._locked = True
+
+    def unlock(self) -> None:
+        if self._locked:
+            (self.path / ".lock").unlink(missing_ok=True)
+            self._locked = False
+
+    # -- record ------------------------------------------------------------------------------------------------
+    def record(self) -> dict[str, Any]:
+        """run.json."""
+        try:
+            return json.loads((self.path / "run.json").read_text())
+        except ValueError as problem:
+            raise RunError(f"{self.path / 'run.json'} is damaged: {problem}", fix="restore it from a copy") from None
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        write_json(self.path / "run.json", record)
+
+    def update(self, **changes: Any) -> dict[str, Any]:
+        record = self.record() | changes
+        self.write_record(record)
+        return record
+
+    def event(self, **values: Any) -> None:
+        """Append one line to events.jsonl. A line torn by a kill is closed off first."""
+        line = json.dumps(values, default=plain, allow_nan=True)
+        with self._events_lock, open(self.path / "events.jsonl", "ab") as handle:
+            if handle.tell():
+                with open(self.path / "events.jsonl", "rb") as reader:
+                    reader.seek(-1, os.SEEK_END)
+                    if reader.read(1) != b"\n":
+                        handle.write(b"\n")
+            handle.write(line.encode() + b"\n")
+
+    # -- data --------------------------------------------------------------------------------------------------
+    def save_split(self, split: Split) -> None:
+        write_npz(
+            self.path / "split.npz", train=split.train, validation=split.validation, test=split.test
+        )
+
+    def save_part(self, name: str, dataset: Dataset) -> None:
+        """Keep the rows of one part; the test part lies in its own file that nothing opens before ``reveal``."""
+        save_dataset(dataset, self.path / "data" / f"{name}.npz")
+
+    def part(self, name: str) -> Dataset:
+        path = self.path / "data" / f"{name}.npz"
+        if not path.exists():
+            raise RunError(f"run {str(self.path)!r} holds no {name} rows", cause="the folder was copied in part")
+        return load_dataset(path)
+
+    # -- predictions -------------------------------------------------------------------------------------------
+    def predictions_path(self, split: str, arm: str, seed: int) -> Path:
+        return self.path / "predictions" / f"{split}.{arm.replace(':', '-')}.s{seed}.parquet"
+
+    def save_predictions(
+        self, split: str, arm: str, seed: int, *, rows: np.ndarray, prediction: np.ndarray, data: Dataset,
+        metric: str, selected_on: str,
+    ) -> None:  # fmt: skip
+        """One Parquet file per split, arm and seed, with targets, so that every figure can be recomputed."""
+        assert data.kind is not None
+        metadata = {
+            "arm": arm, "seed": seed, "split": split, "selected_on": selected_on, "protocol": "clean",
+            "kind": data.kind, "classes": data.classes, "metric": metric,
+            "field_shape": list(prediction.shape[1:]) if data.kind == "dense" else None,
+        }  # fmt: skip
+        write_predictions(self.predictions_path(split, arm, seed), rows, prediction, data.y, data.kind, metadata)
+
+    def diagnostic(self, name: str, arm: str, seed: int, **arrays: np.ndarray) -> None:
+        write_npz(self.path / "diagnostics" / f"{name}.{arm.replace(':', '-')}.s{seed}.npz", **arrays)
+
+    # -- checkpoints -------------------------------------------------------------------------------------------
+    def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:
+        write_atomically(self.path / "checkpoints" / f"{name}.pt", lambda handle: torch.save(state, handle))
+
+    def load_checkpoint(self, name: str) -> dict[str, Any] | None:
+        path = self.path / "checkpoints" / f"{name}.pt"
+        if not path.exists():
+            return None
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+    def drop_checkpoints(self, prefix: str) -> None:
+        for path in (self.path / "checkpoints").glob(f"{prefix}*.pt"):
+            path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def write_predictions(
+    path: Path, rows: np.ndarray, prediction: np.ndarray, target: np.ndarray | None, kind: str, metadata: dict[str, Any]
+) -> None:
+    """Predictions as Parquet (columns as in the README); ``target`` may be missing for new data."""
+    columns: dict[str, Any] = {"row": pa.array(np.asarray(rows, dtype=np.int64))}
+    if kind == "dense":
+        flat = lambda a: pa.array(list(np.asarray(a, dtype=np.float32).reshape(len(a), -1)), pa.list_(pa.float32()))  # noqa: E731
+        if target is not None:
+            columns["target"] = flat(target)
+        columns["prediction"] = flat(prediction)
+    elif kind == "classification":
+        if target is not None:
+            columns["target"] = pa.array(np.asarray(target, dtype=np.int64))
+        for k in range(prediction.shape[1]):
+            columns[f"p{k}"] = pa.array(np.asarray(prediction[:, k], dtype=np.float64))
+    else:
+        for k in range(prediction.shape[1]):
+            if target is not None:
+                columns[f"target{k}"] = pa.array(np.asarray(target[:, k], dtype=np.float64))
+            columns[f"pred{k}"] = pa.array(np.asarray(prediction[:, k], dtype=np.float64))
+    table = pa.table(columns).replace_schema_metadata({b"crosstune": json.dumps(metadata, default=plain).encode()})
+    write_atomically(path, lambda handle: pq.write_table(table, handle, compression="zstd"))

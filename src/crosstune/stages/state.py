@@ -1,0 +1,66 @@
+"""What passes from stage to stage. Not a stage itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from crosstune.backbones import Backbone
+from crosstune.metrics import Metric
+from crosstune.nn.model import CrossModalModel
+from crosstune.records import Dataset
+from crosstune.stages.monitor import Monitor
+
+
+class StageConfig(BaseModel):
+    """Base of all stage configurations: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class SourceBank:
+    """The labelled source proxy seen through the pretrained body.
+
+    tokens (n, T, D) and mask (n, T): theta's output; hidden (n, H): mean of the last layer over tokens, the space in
+    which the source predictor is linear; labels (n,); holdout (n,) booleans: rows the predictor was not trained on.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    hidden: Tensor
+    labels: Tensor
+    holdout: Tensor
+    classes: tuple[str, ...]
+    name: str
+
+
+@dataclass(frozen=True)
+class SourcePredictor:
+    """p_s(z|h) = softmax(h W' + b), frozen. weight (K, H), bias (K,)."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+@dataclass
+class State:
+    """The working set of one arm. Stages get train and validation rows only; the test rows are not in here."""
+
+    model: CrossModalModel
+    backbone: Backbone
+    train: Dataset
+    validation: Dataset
+    metric: Metric
+    monitor: Monitor = field(default_factory=Monitor)
+    source: SourceBank | None = None
+    predictor: SourcePredictor | None = None
+    labels: np.ndarray | None = None  # class or cluster per training row, for distortion
+    validation_labels: np.ndarray | None = None
+    max_head_rows: int = 8192
+    selection_rows: int = 5000
+    batch_size: int = 32
+    best_score: float | None = None

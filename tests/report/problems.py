@@ -1,0 +1,187 @@
+"""Small real problems: scikit-learn models on scikit-learn's data (and one exactly solvable field), as run folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+from sklearn.datasets import load_diabetes, load_digits, load_wine, make_multilabel_classification
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neural_network import MLPClassifier
+
+from .writer import RunWriter
+
+FINDINGS = [
+    {"code": "constant-channels", "severity": "warn", "message": "3 of 64 pixels are constant over all rows",
+     "accept": "--accept constant-channels"},
+    {"code": "balanced", "severity": "note", "message": "10 classes, the rarest has 174 rows", "accept": None},
+]  # fmt: skip
+
+
+def digits(folder: Path, *, reveal: bool = False, seeds: int = 1, **more: Any) -> RunWriter:
+    """Digits by a small network trained step by step; the controls are weaker networks."""
+    x, y = load_digits(return_X_y=True)
+    x = x / 16
+    train, validation, test = np.split(np.random.default_rng(0).permutation(len(x)), [600, 960])
+    models: dict[str, dict[int, Any]] = {}
+    events: list[dict[str, Any]] = []
+    for arm, (hidden, epochs) in {
+        "recraft": (64, 14),
+        "no-alignment": (64, 11),
+        "frozen": (12, 9),
+        "scratch": (8, 6),
+    }.items():
+        for seed in range(seeds):
+            events += _train_network(
+                arm, seed, hidden, epochs, (x[train], y[train]), (x[validation], y[validation]), models
+            )
+    models["floor:majority"] = {0: _Prior(y[train])}
+    models["floor:neighbour"] = {0: KNeighborsClassifier(1).fit(x[train], y[train])}
+    models["floor:linear"] = {0: LogisticRegression(max_iter=300).fit(x[train], y[train])}
+    arms: dict[str, Any] = {a: {s: m.predict_proba(x[validation]) for s, m in ms.items()} for a, ms in models.items()}
+    arms["floor:boosting"] = None
+    tested = {a: {s: m.predict_proba(x[test]) for s, m in ms.items()} for a, ms in models.items()}
+    alignment, bounds = _aligned(x[train], y[train])
+    network = models["recraft"][0]
+    return RunWriter(
+        folder, "classification", "error", y[validation], arms, classes=[str(c) for c in range(10)],
+        events=events + bounds(float(log_loss(y[validation], network.predict_proba(x[validation])))),
+        alignment=alignment, findings=FINDINGS, rows=np.sort(validation)[np.argsort(np.argsort(validation))],
+        statuses={"floor:boosting": ("timeout", "stopped after 20 s, its share of the budget")},
+        test=tested if reveal else None, test_target=y[test] if reveal else None, **more,
+    )  # fmt: skip
+
+
+class _Prior:
+    def __init__(self, y: np.ndarray) -> None:
+        self.prior = np.bincount(y) / len(y)
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        return np.tile(self.prior, (len(x), 1))
+
+
+def _train_network(
+    arm: str, seed: int, hidden: int, epochs: int, train: Any, validation: Any, models: dict[str, dict[int, Any]]
+) -> list[dict[str, Any]]:
+    network = MLPClassifier((hidden,), learning_rate_init=4e-3, random_state=seed)
+    events: list[dict[str, Any]] = []
+    draw = np.random.default_rng(seed)
+    for step in range(1, epochs * 10 + 1):
+        batch = draw.integers(0, len(train[0]), 60)
+        network.partial_fit(train[0][batch], train[1][batch], classes=np.arange(10))
+        events.append({"kind": "step", "arm": arm, "seed": seed, "stage": "fit", "step": step, "loss": network.loss_})
+        if step % 10 == 0:
+            error = 1 - network.score(*validation)
+            events.append({"kind": "validation", "arm": arm, "seed": seed, "stage": "fit", "step": step, "score": error,
+                           "loss": network.loss_})  # fmt: skip
+    models.setdefault(arm, {})[seed] = network
+    return events
+
+
+def _aligned(x: np.ndarray, y: np.ndarray) -> tuple[dict[str, np.ndarray], Any]:
+    """Target features (digits) matched to source features (wine) by gradient descent on the assignment distance."""
+    source, labels = load_wine(return_X_y=True)
+    source = PCA(8, whiten=True, random_state=0).fit_transform((source - source.mean(0)) / source.std(0))[:150]
+    before = PCA(8, whiten=True, random_state=0).fit_transform(x)[:150] * 0.5 + 2.5
+    after, events = before.copy(), []
+    for step in range(25):
+        i, j = linear_sum_assignment(cost := cdist(after, source))
+        events.append({"kind": "step", "stage": "align", "step": step, "loss": float(cost[i, j].mean()),
+                       "fa": float(cost[i, j].mean()), "fld": 1.2})  # fmt: skip
+        after[i] += 0.15 * (source[j] - after[i])
+    head = LogisticRegression().fit(source, labels[:150])
+    for step, c in enumerate(np.logspace(-3, 0, 30)):
+        loss = log_loss(labels[:150], LogisticRegression(C=c).fit(source, labels[:150]).predict_proba(source))
+        events.append({"kind": "step", "stage": "source_head", "step": step, "loss": float(loss)})
+    err_s = float(log_loss(labels[:150], head.predict_proba(source)))
+
+    def bounds(err_t: float) -> list[dict[str, Any]]:
+        made = []
+        for stage, cloud, measured in (
+            ("before", before, 2.4),
+            ("after-align", after, 2.1),
+            ("after-fit", after, err_t),
+        ):
+            i, j = linear_sum_assignment(cost := cdist(cloud, source))
+            w1, joint = float(cost[i, j].mean()), np.zeros((3, 10))
+            np.add.at(joint.T, y[:150], head.predict_proba(cloud) / 150)
+            h = float(-np.nansum(joint * np.log(joint / joint.sum(1, keepdims=True) + 1e-300)))
+            values = {"err_s": err_s, "tau": 0.4, "w1": w1, "alignment": 0.4 * w1, "distortion": h, "neg_leep": h * 1.01,
+                      "err_t": measured, "bound": err_s + 0.4 * w1 + h, "slack": err_s + 0.4 * w1 + h - measured,
+                      "spread_ratio": float(cloud.std() / source.std()), "floor": float(np.log(10) - np.log(3)),
+                      "self_distance": 0.0}  # fmt: skip
+            terms = {k: {"value": v, "low": v * 0.93, "high": v * 1.06} for k, v in values.items()}
+            made.append({"kind": "bound", "arm": "recraft", "stage": stage, "terms": terms,
+                         "converged": stage != "before", "notes": []})  # fmt: skip
+        return made + events
+
+    labels32 = y[:150].astype(np.int64)
+    return {k: v.astype(np.float32) for k, v in {"source": source, "before": before, "after": after}.items()} | {
+        "labels": labels32
+    }, bounds
+
+
+def diabetes(folder: Path, **more: Any) -> RunWriter:
+    """A regression that a linear model wins."""
+    x, y = load_diabetes(return_X_y=True)
+    train, validation = np.split(np.random.default_rng(1).permutation(len(x)), [250])
+    y = y[:, None].astype(float)
+    fits = {
+        "recraft": KNeighborsRegressor(3), "no-alignment": KNeighborsRegressor(4), "frozen": KNeighborsRegressor(60),
+        "scratch": KNeighborsRegressor(1), "floor:linear": Ridge(0.01), "floor:neighbour": KNeighborsRegressor(1),
+    }  # fmt: skip
+    arms: dict[str, Any] = {
+        a: {0: m.fit(x[train], y[train]).predict(x[validation]).reshape(-1, 1)} for a, m in fits.items()
+    }
+    arms["floor:mean"] = {0: np.full_like(y[validation], y[train].mean())}
+    return RunWriter(folder, "regression", "nrmse", y[validation], arms, name="diabetes",
+                     target_names=["disease progression"], **more)  # fmt: skip
+
+
+def multilabel(folder: Path, **more: Any) -> RunWriter:
+    """Four labels; one linear model per label against a nearest neighbour."""
+    x, y = make_multilabel_classification(400, 12, n_classes=4, random_state=0)
+    train, validation = slice(0, 250), slice(250, 400)
+    linear = np.column_stack(
+        [
+            LogisticRegression(max_iter=500).fit(x[train], y[train, k]).predict_proba(x[validation])[:, 1]
+            for k in range(4)
+        ]
+    )
+    near = np.column_stack(
+        [KNeighborsClassifier(5).fit(x[train], y[train, k]).predict_proba(x[validation])[:, 1] for k in range(4)]
+    )
+    arms = {"recraft": {0: linear}, "frozen": {0: near}, "floor:neighbour": {0: near}}
+    return RunWriter(folder, "multilabel", "1-map", y[validation].astype(float), arms, name="tags",
+                     target_names=["rain", "wind", "sun", "fog"], **more)  # fmt: skip
+
+
+def heat(folder: Path, *, dimensions: int = 1, **more: Any) -> RunWriter:
+    """The heat equation on a periodic grid: the initial field in, the field at a later time out (exact, by Fourier)."""
+    generator = np.random.default_rng(0)
+    n, size = 160, 64 if dimensions == 1 else 24
+    shape = (size,) * dimensions
+    frequencies = np.meshgrid(*[np.fft.fftfreq(size) * size] * dimensions, indexing="ij")
+    square = sum(f**2 for f in frequencies)
+    axes = tuple(range(1, dimensions + 1))
+    noise = np.fft.fftn(generator.normal(size=(n, *shape)), axes=axes)
+    start = np.fft.ifftn(noise * np.exp(-square / 40), axes=axes).real * 4
+    end = np.fft.ifftn(np.fft.fftn(start, axes=axes) * np.exp(-square * 0.02), axes=axes).real
+    flat, out = start.reshape(n, -1), end.reshape(n, -1)
+    predictions = {
+        "recraft": Ridge(0.1).fit(flat[:100], out[:100]).predict(flat[100:]),
+        "frozen": 0.7 * flat[100:],
+        "floor:linear": Ridge(3.0).fit(flat[:100], out[:100]).predict(flat[100:]),
+        "floor:mean": np.tile(out[:100].mean(0), (60, 1)),
+    }
+    target = end[100:, None].astype(np.float32)
+    arms = {a: {0: p.reshape(target.shape)} for a, p in predictions.items()}
+    fields = {"input": start[100:103, None], "target": target[:3], "prediction": arms["recraft"][0][:3],
+              "rows": np.arange(3)}  # fmt: skip
+    return RunWriter(folder, "dense", "nrmse-field", target, arms, name="heat", fields=fields, **more)

@@ -15,6 +15,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 from tests.data.samples import ragged, series
 
 from crosstune import data
+from crosstune.errors import DataError
 
 DIGITS = load_digits()
 CANCER = load_breast_cancer()
@@ -262,9 +263,9 @@ def test_conform_brings_new_tables_to_the_trained_form(tmp_path):
     found = data.conform(new, train.columns, train.categories)
     assert_array_equal(found.X, np.float32([[1, 2], [1, np.nan], [1, 0]]))
     assert found.columns == train.columns
-    with pytest.raises(data.readers.DataError, match=r"lack 1 of the model's 2 columns: a\n.*did you mean 'aa'"):
+    with pytest.raises(DataError, match=r"lack 1 of the model's 2 columns: a\n.*did you mean 'aa'"):
         data.conform(data.from_arrays({"b": ["w"] * 3, "aa": np.ones(3)}), train.columns, train.categories)
-    with pytest.raises(data.readers.DataError, match="column 'a' holds text here but held numbers"):
+    with pytest.raises(DataError, match="column 'a' holds text here but held numbers"):
         data.conform(data.from_arrays({"b": ["w"] * 3, "a": ["q"] * 3}), train.columns, train.categories)
 
 
@@ -272,5 +273,5 @@ def test_known_classes_are_kept_for_data_that_lack_some(tmp_path):
     np.savez(tmp_path / "d.npz", X=series(4), y=np.array(["b", "b", "b", "b"]))
     found = data.read(tmp_path / "d.npz", classes=("a", "b", "c"))
     assert_array_equal(found.y, [1] * 4)
-    with pytest.raises(data.readers.DataError, match="holds 'b', which the model was not trained on"):
+    with pytest.raises(DataError, match="holds 'b', which the model was not trained on"):
         data.read(tmp_path / "d.npz", classes=("a", "c"))

@@ -180,3 +180,33 @@ def test_npy_target_and_roles(tmp_path):
 def test_single_class_is_refused(npz):
     with pytest.raises(TaskError, match="single value, '4', in every row"):
         data.read(npz(X=series(), y=np.full(40, 4)))
+
+
+@pytest.mark.parametrize("kind", ["npz", "npy", "h5", "parquet", "csv.gz"])
+def test_flipped_bytes_never_end_in_a_foreign_exception(tmp_path, kind):
+    """Whatever a damaged file holds, it is read, or refused with an error of ours."""
+    import gzip
+
+    path, X = tmp_path / f"d.{kind}", series(30)
+    if kind == "npz":
+        np.savez_compressed(path, X=X)
+    elif kind == "npy":
+        np.save(path, X)
+    elif kind == "h5":
+        with h5py.File(path, "w") as file:
+            file["X"] = X
+    elif kind == "parquet":
+        pq.write_table(pa.table({"a": X[:, 0, 0], "b": ["u", "v", "w"] * 10}), path)
+    else:
+        path.write_bytes(gzip.compress(("a,b\n" + "".join(f"{v},u\n" for v in X[:, 0, 0])).encode()))
+    sound, rng, refusals = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(40):
+        damaged = bytearray(sound)
+        for place in rng.integers(0, min(len(sound), 400), 4):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            data.inspect(data.read(path))
+        except DataError:
+            refusals += 1
+    assert refusals > 5

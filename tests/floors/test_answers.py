@@ -213,6 +213,7 @@ def test_gaps_in_series_are_interpolated():
     np.testing.assert_allclose(fill_missing(series), [[[0, 1, 2, 2], [0, 0, 0, 0]]])
 
 
+@pytest.mark.slow  # compiles for up to half a minute on its first use
 def test_minirocket_tells_shapes_apart_where_phase_hides_them_from_linear_models():
     pytest.importorskip("aeon")
     rng = np.random.default_rng(0)

@@ -13,7 +13,10 @@ from .cases import categorical, data, halves, ragged, with_missing
 
 FLOORS = all_floors()
 CLAIMS = [
-    pytest.param(spec, kind, modality, id=f"{name}-{kind}-{modality}")
+    # Floors from an extra compile for up to half a minute on their first use.
+    pytest.param(
+        spec, kind, modality, id=f"{name}-{kind}-{modality}", marks=[pytest.mark.slow] if spec.requires else []
+    )
     for name, spec in FLOORS.items()
     for kind in spec.kinds
     for modality in spec.modalities

@@ -22,7 +22,7 @@ PLUGIN = str(Path(__file__).with_name("plugins.py"))
 LONG = 60.0  # an upper bound for waiting on a busy machine, never reached when things work
 
 
-@pytest.fixture()
+@pytest.fixture
 def parts():
     train, validation = halves(data("classification", "table"))
     return train, {"validation": validation, "a name/with: signs": validation.take(np.arange(4))}
@@ -84,19 +84,18 @@ def test_exceptions_in_this_process_are_results_too(parts):
     assert results["majority"].status == "ok"
 
 
-@pytest.mark.parametrize("stuck", ["sleeps", "holds"])
-def test_the_limit_kills_the_child_though_nobody_polls(parts, stuck):
-    run = FloorRun.start(*parts, ("majority", stuck, "nearest"), seed=0, seconds=5.0, plugins=[PLUGIN])
+def test_the_limit_kills_the_child_though_nobody_polls_and_it_holds_the_interpreter(parts):
+    run = FloorRun.start(*parts, ("majority", "holds"), seed=0, seconds=4.0, plugins=[PLUGIN])
     pid = run._child.pid
+    assert until(lambda: run.current() == ("holds", ""))
     assert alive(pid)
-    assert until(lambda: run._child.returncode is None and run.current() is not None and run.current()[0] == stuck)
     run._child.wait(LONG)
     assert not alive(pid)
     results = run.wait()
-    assert results["majority"].status == results["nearest"].status == "ok"
-    assert results[stuck].status == "timeout"
-    assert results[stuck].predictions == {}
-    assert results[stuck].note == "time limit of 5 s" + (" while sleeping" if stuck == "sleeps" else "")
+    assert results["majority"].status == "ok"
+    assert results["holds"].status == "timeout"
+    assert results["holds"].predictions == {}
+    assert results["holds"].note == "time limit of 4 s"
     run.stop()
     assert not run.folder.exists()
 
@@ -194,7 +193,7 @@ def test_what_does_not_fit_is_skipped_with_the_reason(parts):
 
 
 def test_usage_errors(parts):
-    with pytest.raises(UsageError, match="unknown floor 'nearst'\n.*did you mean 'nearest'"):
+    with pytest.raises(UsageError, match=r"unknown floor 'nearst'\n.*did you mean 'nearest'"):
         run_floors(*parts, ("nearst",), seed=0)
     with pytest.raises(UsageError, match="cannot be stopped at a time limit"):
         run_floors(*parts, ("majority",), seed=0, seconds=3, in_process=True)

@@ -31,16 +31,10 @@ def digits(folder: Path, *, reveal: bool = False, seeds: int = 1, **more: Any) -
     train, validation, test = np.split(np.random.default_rng(0).permutation(len(x)), [600, 960])
     models: dict[str, dict[int, Any]] = {}
     events: list[dict[str, Any]] = []
-    for arm, (hidden, epochs) in {
-        "recraft": (64, 14),
-        "no-alignment": (64, 11),
-        "frozen": (12, 9),
-        "scratch": (8, 6),
-    }.items():
+    fitted, judged = (x[train], y[train]), (x[validation], y[validation])
+    for arm, hidden, epochs in (("recraft", 64, 14), ("no-alignment", 64, 11), ("frozen", 12, 9), ("scratch", 8, 6)):
         for seed in range(seeds):
-            events += _train_network(
-                arm, seed, hidden, epochs, (x[train], y[train]), (x[validation], y[validation]), models
-            )
+            events += _train_network(arm, seed, hidden, epochs, fitted, judged, models)
     models["floor:majority"] = {0: _Prior(y[train])}
     models["floor:neighbour"] = {0: KNeighborsClassifier(1).fit(x[train], y[train])}
     models["floor:linear"] = {0: LogisticRegression(max_iter=300).fit(x[train], y[train])}
@@ -112,8 +106,8 @@ def _aligned(x: np.ndarray, y: np.ndarray) -> tuple[dict[str, np.ndarray], Any]:
             w1, joint = float(cost[i, j].mean()), np.zeros((3, 10))
             np.add.at(joint.T, y[:150], head.predict_proba(cloud) / 150)
             h = float(-np.nansum(joint * np.log(joint / joint.sum(1, keepdims=True) + 1e-300)))
-            values = {"err_s": err_s, "tau": 0.4, "w1": w1, "alignment": 0.4 * w1, "distortion": h, "neg_leep": h * 1.01,
-                      "err_t": measured, "bound": err_s + 0.4 * w1 + h, "slack": err_s + 0.4 * w1 + h - measured,
+            values = {"err_s": err_s, "tau": 0.4, "w1": w1, "alignment": 0.4 * w1, "distortion": h,
+                      "neg_leep": h * 1.01, "err_t": measured, "bound": err_s + 0.4 * w1 + h, "slack": err_s + 0.4 * w1 + h - measured,
                       "spread_ratio": float(cloud.std() / source.std()), "floor": float(np.log(10) - np.log(3)),
                       "self_distance": 0.0}  # fmt: skip
             terms = {k: {"value": v, "low": v * 0.93, "high": v * 1.06} for k, v in values.items()}
@@ -148,15 +142,12 @@ def multilabel(folder: Path, **more: Any) -> RunWriter:
     """Four labels; one linear model per label against a nearest neighbour."""
     x, y = make_multilabel_classification(400, 12, n_classes=4, random_state=0)
     train, validation = slice(0, 250), slice(250, 400)
-    linear = np.column_stack(
-        [
-            LogisticRegression(max_iter=500).fit(x[train], y[train, k]).predict_proba(x[validation])[:, 1]
-            for k in range(4)
-        ]
-    )
-    near = np.column_stack(
-        [KNeighborsClassifier(5).fit(x[train], y[train, k]).predict_proba(x[validation])[:, 1] for k in range(4)]
-    )
+
+    def per_label(make: Any) -> np.ndarray:
+        fits = [make().fit(x[train], y[train, k]) for k in range(4)]
+        return np.column_stack([fit.predict_proba(x[validation])[:, 1] for fit in fits])
+
+    linear, near = per_label(lambda: LogisticRegression(max_iter=500)), per_label(lambda: KNeighborsClassifier(5))
     arms = {"recraft": {0: linear}, "frozen": {0: near}, "floor:neighbour": {0: near}}
     return RunWriter(folder, "multilabel", "1-map", y[validation].astype(float), arms, name="tags",
                      target_names=["rain", "wind", "sun", "fog"], **more)  # fmt: skip

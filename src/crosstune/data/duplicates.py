@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from crosstune.records import Dataset
@@ -18,7 +20,8 @@ def near_keys(dataset: Dataset, digits: int = 3) -> np.ndarray:
     """(n,) keys after rounding to ``digits`` decimal digits of each channel's spread: rows that differ by noise
     below that agree, except where a value lies at the edge of a rounding interval."""
     axes = (0, *range(2, dataset.X.ndim))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column without values has no spread
         spread = np.nanstd(dataset.X.astype(np.float64), axis=axes, keepdims=True) if dataset.X.size else 1.0
     step = np.where(np.isfinite(spread) & (spread > 0), spread, 1.0) * 10.0**-digits
     return _keys(dataset, lambda block: np.round(block / step).astype(np.float32) + np.float32(0))

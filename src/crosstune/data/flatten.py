@@ -17,7 +17,7 @@ class Flattener:
     and get their length as one more feature. Missing numbers are filled with the train median, and each column that
     had any in train gets an indicator. Categories become one column per level seen in train (missing is a level of
     its own where train had it; unseen levels are zeros). Columns that are constant in train are dropped, the others
-    standardised to mean 0 and standard deviation 1 in train.
+    standardised to mean 0 and standard deviation 1 in train. Where all are constant one remains, as zeros.
 
     max_features: project to that many columns by a seeded sparse random projection (Li, Hastie and Church, 2006)
     when there are more; said in ``notes``. After ``fit``: ``names`` (before projection), ``width``, ``notes``.
@@ -115,19 +115,15 @@ class Flattener:
             total = total + block.sum(axis=0)
             low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
         self._kept = np.flatnonzero(np.asarray(high) > np.asarray(low))
+        if not len(self._kept):  # one column of zeros, so that models that need a column can still be fitted
+            self._kept = np.array([0])
         self._mean = (np.asarray(total) / count)[self._kept]
         square = np.zeros(len(self._kept))
         for _, block in self._blocks(dataset):
             square += ((block[:, self._kept] - self._mean) ** 2).sum(axis=0)
-        self._std = np.sqrt(square / count)
+        self._std = np.where(square > 0, np.sqrt(square / count), 1.0)
         every = self._all_names(dataset)
         self.names = tuple(every[i] for i in self._kept)
-        if not len(self._kept):
-            raise DataError(
-                "every feature is constant in train: there is nothing to fit",
-                cause="an empty signal, or a scale far below float32 resolution",
-                fix="check X",
-            )
         dropped = len(every) - len(self._kept)
         self.notes = (f"{dropped} of {len(every)} features are constant in train and left out",) if dropped else ()
 

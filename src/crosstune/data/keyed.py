@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,8 +17,13 @@ Names = str | Sequence[str] | None
 
 def read_npz(opened: Opened, roles: Mapping[str, Any], allow_pickle: bool) -> dict[str, Any]:
     """The arrays of an .npz by role: X, y, groups, lengths, time. Raises ``DataError`` (see ``read``)."""
+    with opened.path.open("rb") as file:
+        return _read_archive(opened, file, roles, allow_pickle)
+
+
+def _read_archive(opened: Opened, file: IO[bytes], roles: Mapping[str, Any], allow_pickle: bool) -> dict[str, Any]:
     try:
-        stored = np.load(opened.path, allow_pickle=allow_pickle)
+        stored = np.load(file, allow_pickle=allow_pickle)
         names = list(stored.files)
     except Exception as error:  # zipfile, zlib, OSError, ValueError: whatever a damaged archive raises
         damaged(opened.path, "npz", error)
@@ -69,7 +74,8 @@ def sibling(path: Path, target: str) -> Path:
 def load_npy(path: Path, allow_pickle: bool) -> np.ndarray:
     """One array. Raises ``DataError`` for damaged files and for objects without ``allow_pickle``."""
     try:
-        loaded = np.load(path, allow_pickle=allow_pickle)
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=allow_pickle)
     except ValueError as error:
         if "pickle" in str(error).lower() and "object" in str(error).lower() and not allow_pickle:
             _refuse_pickle(path, path.name, error)

@@ -48,7 +48,7 @@ def save_dataset(dataset: Dataset, path: str | os.PathLike[str]) -> Path:
 def load_dataset(path: str | os.PathLike[str]) -> Dataset:
     """The Dataset that ``save_dataset`` wrote. Raises ``DataError`` for a damaged or foreign file."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             meta = json.loads(str(stored["crosstune"]))
             arrays = {name: stored[name] for name in _ARRAYS if name in stored.files}
     except FileNotFoundError as error:

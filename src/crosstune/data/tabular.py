@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def _sample(path: Path) -> tuple[bytes, str]:
     try:
         with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb") as file:
             sample = file.read(_SAMPLE)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         damaged(path, "CSV", error)
     if b"\0" in sample[:1024] and not sample.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(

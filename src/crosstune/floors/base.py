@@ -52,10 +52,11 @@ class FloorSpec:
     """A floor as it is listed and offered.
 
     name: what a user types. label: what a table shows; ``labels`` overrides it per target kind. summary: one line.
-    kinds, modalities: what it can be used for. build: makes an untrained floor from an Allowance. extra: the
-    installation extra it needs, with ``requires`` as the package to look for. effort: its share of the time given to
-    all floors, relative to the others; floors run in this order. applies: reason why it does not fit a Dataset of the
-    right kind and modality, or None.
+    kinds, modalities: what it can be used for. build: makes an untrained floor from an Allowance. effort: its share of
+    the time given to all floors, relative to the others; floors run in this order. extra: the installation extra it
+    needs, with ``requires`` as the package to look for. imports: slow modules, loaded before the clock of the floor
+    starts, since listing floors must not load them. applies: the reason why it does not fit a Dataset of the right
+    kind and modality, or None.
     """
 
     name: str
@@ -68,6 +69,7 @@ class FloorSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     extra: str | None = None
     requires: str | None = None
+    imports: tuple[str, ...] = ()
     applies: Callable[[Dataset], str | None] = lambda data: None
 
     def label_for(self, kind: str | None) -> str:

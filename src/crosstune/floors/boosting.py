@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from crosstune.data.flatten import Flattener
 from crosstune.floors.base import ALL_MODALITIES, Allowance, FloorSpec
@@ -80,6 +79,8 @@ class Boosting:
 
 def _fit(kind: str | None, z: np.ndarray, column: np.ndarray, options: dict[str, Any]) -> Any:
     """A fitted model, or the constant itself as a float where the column has only one value."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
     if (column == column[0]).all():
         return float(column[0])
     if kind == "regression":
@@ -110,4 +111,5 @@ FLOOR = FloorSpec(
     modalities=ALL_MODALITIES,
     build=Boosting,
     effort=3.0,
+    imports=("sklearn.ensemble",),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -58,6 +59,9 @@ def execute(
     label = spec.label_for(train.kind)
     started = time.monotonic()
     try:
+        for module in spec.imports:
+            importlib.import_module(module)
+        started = time.monotonic()
         floor = spec.build(allowance)
         floor.fit(train, derive_seed(seed, "floor", spec.name))
         predictions = {}

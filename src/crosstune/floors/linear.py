@@ -82,4 +82,5 @@ FLOOR = FloorSpec(
     modalities=ALL_MODALITIES,
     build=Linear,
     effort=2.0,
+    imports=("sklearn.linear_model", "sklearn.model_selection"),
 )

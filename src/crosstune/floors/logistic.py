@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import linalg
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold, StratifiedKFold
 
 from crosstune.floors.common import spread_columns
+
+if TYPE_CHECKING:  # a second of imports, which listing the floors must not cost
+    from sklearn.linear_model import LogisticRegression
 
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse strengths C, from strong to weak
 _FOLDS = 3
@@ -56,6 +56,8 @@ class Logistic:
         return _PENALTIES[int(np.argmin(losses.mean(axis=1)))]
 
     def _folds(self, targets: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        from sklearn.model_selection import KFold, StratifiedKFold
+
         if len(targets) < 2 * _FOLDS:
             return []
         largest = np.bincount(targets[:, 0]).max()
@@ -92,12 +94,16 @@ class Logistic:
 
 def _start(codes: np.ndarray) -> LogisticRegression | int:
     """An untrained model, or the code itself where there is only one."""
+    from sklearn.linear_model import LogisticRegression
+
     if (codes == codes[0]).all():
         return int(codes[0])
     return LogisticRegression(warm_start=True, max_iter=_ITERATIONS)
 
 
 def _fit(model: LogisticRegression, z: np.ndarray, codes: np.ndarray) -> LogisticRegression:
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(z, codes)
@@ -105,7 +111,7 @@ def _fit(model: LogisticRegression, z: np.ndarray, codes: np.ndarray) -> Logisti
 
 def _span(z: np.ndarray) -> np.ndarray:
     """An orthonormal basis (d, r) of the row space of z (n, d), n < d."""
-    values, vectors = linalg.eigh(z @ z.T)
+    values, vectors = np.linalg.eigh(z @ z.T)
     keep = values > 1e-12 * max(float(values[-1]), np.finfo(float).tiny)
     return z.T @ vectors[:, keep] / np.sqrt(values[keep])
 

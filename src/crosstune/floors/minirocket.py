@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax, softmax
 
 from crosstune.data.flatten import resample
 from crosstune.floors.base import Allowance, FloorSpec
@@ -17,6 +16,7 @@ from crosstune.floors.ridge import Ridge, ridge_cost
 from crosstune.records import Dataset
 from crosstune.seeding import derive_seed
 
+_MODULE = "aeon.transformations.collection.convolution_based"
 _KERNELS = 10_000  # of the paper
 _SHORTEST = 9  # the length of a kernel
 
@@ -56,6 +56,8 @@ class MiniRocket:
         self.note = joined(f"alpha = {self._ridge.alpha:.3g}", compiling, cut)
 
     def predict(self, data: Dataset) -> np.ndarray:
+        from scipy.special import expit, softmax
+
         parts = [
             self._ridge.predict(self._features(_plain(part, self._length)) / self._spread) for part in chunks(data)
         ]
@@ -82,9 +84,7 @@ class MiniRocket:
 
 
 def _transformer(seed: int, threads: int, kernels: int = _KERNELS) -> Any:
-    from aeon.transformations.collection.convolution_based import MiniRocket as Transformer
-
-    return Transformer(n_kernels=kernels, random_state=seed, n_jobs=threads)
+    return importlib.import_module(_MODULE).MiniRocket(n_kernels=kernels, random_state=seed, n_jobs=threads)
 
 
 def _plain(data: Dataset, length: int) -> np.ndarray:
@@ -98,6 +98,9 @@ def _plain(data: Dataset, length: int) -> np.ndarray:
 
 def _steepness(scores: np.ndarray, targets: np.ndarray, exclusive: bool) -> float:
     """The factor on scores (n, K) at which their softmax, or sigmoid, has the smallest log loss on targets (n, K)."""
+
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
 
     def loss(log_factor: float) -> float:
         raw = np.exp(log_factor) * scores
@@ -127,4 +130,5 @@ FLOOR = FloorSpec(
     effort=5.0,
     extra="floors",
     requires="aeon",
+    imports=("scipy.optimize", _MODULE),
 )

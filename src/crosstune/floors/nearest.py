@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 from crosstune.data.flatten import Flattener
 from crosstune.floors.base import ALL_KINDS, ALL_MODALITIES, Allowance, FloorSpec
@@ -38,6 +37,8 @@ class Nearest:
         self._k = 1
 
     def fit(self, train: Dataset, seed: int) -> None:
+        from sklearn.neighbors import NearestNeighbors
+
         features = min(_MAX_FEATURES, input_size(train))
         train, note = affordable(train, lambda n: _cost(n, features), self._seconds, seed)
         y = require_target(train)
@@ -102,4 +103,5 @@ FLOOR = FloorSpec(
     modalities=ALL_MODALITIES,
     build=Nearest,
     effort=1.0,
+    imports=("sklearn.neighbors",),
 )

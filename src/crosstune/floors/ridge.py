@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import linalg
 
 from crosstune.seeding import Streams
 
@@ -68,7 +67,7 @@ def _decompose(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     matrix. Its error of about 1e-16 relative to the largest eigenvalue lies far below the smallest penalty.
     """
     wide = z.shape[1] > z.shape[0]
-    values, vectors = linalg.eigh(z @ z.T if wide else z.T @ z)
+    values, vectors = np.linalg.eigh(z @ z.T if wide else z.T @ z)
     keep = values > _RANK_TOLERANCE * max(float(values[-1]), np.finfo(float).tiny)
     values, vectors = values[keep], vectors[:, keep]
     other = (z.T if wide else z) @ vectors / np.sqrt(values)

@@ -47,7 +47,10 @@ class _NoTorch:
 
 
 def _die_with_parent(seconds: float | None) -> None:
-    """Ends this process when its standard input closes, its parent changes, or the time is up."""
+    """Ends this process when its standard input closes, its parent changes, or the time is up.
+
+    The threads need a turn of the interpreter; where there is an alarm signal, the kernel enforces the limit without.
+    """
 
     def read() -> None:
         while sys.stdin.buffer.read(1):
@@ -60,6 +63,9 @@ def _die_with_parent(seconds: float | None) -> None:
         os._exit(EXIT_ABANDONED)
 
     deadline = time.monotonic() + seconds if seconds is not None else float("inf")
+    if seconds is not None and hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
     threading.Thread(target=read, daemon=True).start()
     threading.Thread(target=watch, args=(os.getppid(), deadline), daemon=True).start()
 

@@ -82,7 +82,7 @@ def newton(
 def _direction(soft: Tensor, a: Tensor, columns: Tensor, residual: Tensor, error: float, uniform: bool) -> Tensor:
     gram = (soft.T @ soft) * a[0] if uniform else soft.T @ (soft * a[:, None])
     hessian = gram.neg_().double()
-    damping = (1e-7 + 1e-2 * min(1.0, error)) * columns.double().mean()
+    damping = (torch.finfo(soft.dtype).eps + 1e-2 * min(1.0, error)) * columns.double().mean()
     hessian.diagonal().add_(columns.double() + damping)
     factor, failed = torch.linalg.cholesky_ex(hessian)
     right = residual.double()[:, None]

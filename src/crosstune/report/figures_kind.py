@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,14 +35,27 @@ def prediction_view(record: RunRecord, split: str) -> View:
     first = min(seeds, default=None)
     if first is None or not len(seeds[first]):
         return View(remarks=(f"No predictions of the method on {split} were recorded.",))
-    prediction = seeds[first]
+    prediction, dropped = _usable(seeds[first])
+    if not len(prediction):
+        return View(remarks=(f"No prediction of the method on {split} is a number.",))
     view = {
         "classification": _classification,
         "multilabel": _multilabel,
         "regression": _regression,
         "dense": _dense,
     }.get(record.kind)
-    return view(record, prediction) if view else View(remarks=(f"No view for targets of kind {record.kind}.",))
+    if view is None:
+        return View(remarks=(f"No view for targets of kind {record.kind}.",))
+    made = view(record, prediction)
+    return replace(made, remarks=(*made.remarks, f"{dropped} rows are not numbers and left out.")) if dropped else made
+
+
+def _usable(prediction: Prediction) -> tuple[Prediction, int]:
+    """The rows whose target and prediction are finite, and how many are not."""
+    n = len(prediction)
+    parts = (prediction.target.reshape(n, -1), prediction.prediction.reshape(n, -1))
+    keep = np.logical_and(*(np.isfinite(part).all(axis=1) for part in parts))
+    return (prediction, 0) if keep.all() else (prediction.take(prediction.rows[keep]), int((~keep).sum()))
 
 
 # --- classification ---
@@ -301,7 +314,6 @@ def _images(given: Any, truth: np.ndarray, said: np.ndarray, name: str, title: s
     tall = truth.shape[0] / truth.shape[1]
     aspect: Any = "equal" if 0.4 < tall < 2.5 else "auto"
     with svg.canvas(410) as figure:
-        figure.get_layout_engine().set(hspace=0.06, wspace=0.06)  # type: ignore[union-attr]
         for position, (label, values, options) in enumerate(panels):
             axes = figure.add_subplot(2, 2, position + 1)
             image = axes.imshow(values, interpolation="nearest", aspect=aspect, **options)

@@ -6,6 +6,7 @@ no diagnostics) and strictly where a guess would be wrong (a foreign folder, ano
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -179,7 +180,9 @@ class RunRecord:
     def diagnostics(self, what: str, arm: str | None = None) -> dict[int, dict[str, np.ndarray]]:
         """Seed -> arrays of diagnostics/<what>.<arm>.s<seed>.npz; empty where nothing was recorded."""
         found: dict[int, dict[str, np.ndarray]] = {}
-        for file in sorted((self.path / "diagnostics").glob(f"{what}.{_file_name(arm or self.method)}.s*.npz")):
+        for file in sorted(
+            (self.path / "diagnostics").glob(f"{what}.{glob.escape(_file_name(arm or self.method))}.s*.npz")
+        ):
             seed = file.name.rsplit(".s", 1)[1].removesuffix(".npz")
             try:
                 with np.load(file, allow_pickle=False) as archive:

@@ -72,6 +72,8 @@ _STYLE: Any = {
     "figure.constrained_layout.use": True,
     "figure.constrained_layout.h_pad": 0.03,
     "figure.constrained_layout.w_pad": 0.03,
+    "figure.constrained_layout.hspace": 0.07,
+    "figure.constrained_layout.wspace": 0.05,
 }
 
 

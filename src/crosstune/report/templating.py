@@ -39,5 +39,5 @@ def escape_markdown(text: Any) -> str:
 
 
 def yaml_scalar(text: Any) -> str:
-    """A double-quoted YAML scalar (every JSON string is one)."""
-    return json.dumps(str(text), ensure_ascii=True)
+    """A double-quoted YAML scalar (every JSON string is one), with no tag for a reader that takes it for HTML."""
+    return json.dumps(str(text), ensure_ascii=True).replace("<", "\\u003c").replace(">", "\\u003e")

@@ -124,7 +124,7 @@ def _against(
     assert method.error is not None
     assert floor.error is not None
     gap = floor.difference
-    width = abs(gap.value) if gap is not None else None
+    width = min((abs(v) for v in (gap.value if gap else 0.0, floor.error, method.error) if v), default=None)
     values = number(floor.value, width=width), number(method.value, width=width)
     versus = f"{setting.figure} {values[0]} against {values[1]} for {method.label}"
     pair = [_pair_sentence(method, floor, setting)]

@@ -23,8 +23,8 @@ def number(value: float | None, *, sign: bool = False, width: float | None = Non
     places = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3 if size >= 0.01 or width else 4
     if width and math.isfinite(width):
         places = max(places, min(6, 1 - math.floor(math.log10(width))))
-    small = size < 0.5 * 10**-places
-    return lead + (f"{size:.2e}" if small or size >= 1e6 else f"{size:.{places}f}")
+    small = size < (0.5 * 10**-places if width else 1e-3)
+    return lead + (f"{size:.1e}" if small or size >= 1e6 else f"{size:.{places}f}")
 
 
 def span(low: float | None, high: float | None, *, sign: bool = False) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 
 from crosstune.assembly import predict
 from crosstune.backbones import Backbone, families
-from crosstune.data import from_arrays
+from crosstune.data import conform, from_arrays
 from crosstune.errors import DataError, RunError
 from crosstune.nn.model import CrossModalModel, ModelConfig
 from crosstune.records import Dataset
@@ -72,56 +72,25 @@ class LoadedModel:
 
 def match_columns(data: Dataset, config: dict[str, Any]) -> Dataset:
     """Bring a Dataset to the columns, categories and shape of the training data; DataError when it cannot be done."""
-    from dataclasses import replace
-
     task = config["task"]
     shape = tuple(task["shape"])
-    if len(shape) == 1 and task.get("columns") and data.columns:
-        data = _select_columns(data, tuple(task["columns"]))
-    wanted = {int(k): tuple(v) for k, v in (task.get("categories") or {}).items()}
-    if data.X.ndim == 2 and (wanted or data.categories):
-        X = data.X.copy()
-        for column, names in wanted.items():
-            theirs = data.categories.get(column)
-            if theirs is None:
-                theirs = tuple(str(v) for v in range(int(np.nanmax(X[:, column], initial=0)) + 1))
-            # a category the model has never seen is a missing value to it
-            table = np.array([names.index(n) if n in names else np.nan for n in theirs] or [np.nan])
-            known = np.isfinite(X[:, column])
-            X[known, column] = table[X[known, column].astype(int)]
-        data = replace(data, X=X, categories=wanted)
+    if len(shape) == 1 and data.is_table and task.get("columns"):
+        categories = {int(k): tuple(v) for k, v in (task.get("categories") or {}).items()}
+        data = conform(data, tuple(task["columns"]), categories)
     got = tuple(data.X.shape[1:])
-    fields = task["kind"] == "dense"
     fits = len(got) == len(shape) and got[0] == shape[0]
-    if fits and not task.get("ragged") and not fields:
+    if fits and not task.get("ragged") and task["kind"] != "dense":
         fits = got == shape
-    if not fits:
+    if not fits or (data.lengths is not None and not task.get("ragged")):
+        ragged = "ragged " if data.lengths is not None else ""
         raise DataError(
-            f"data of sample shape {got} does not fit a model made for {shape}",
+            f"{ragged}data of sample shape {got} do not fit a model made for {shape}",
             cause="another file, channel order or column selection than at fitting",
             fix="arrays are channel-first; `crosstune inspect` shows the shape of a file",
         )
     if task.get("ragged") and data.lengths is None:
         data = replace(data, lengths=np.full(len(data), got[-1], dtype=np.int64))
     return data
-
-
-def _select_columns(data: Dataset, columns: tuple[str, ...]) -> Dataset:
-    from dataclasses import replace
-
-    assert data.columns is not None
-    if tuple(data.columns) == columns:
-        return data
-    missing = [c for c in columns if c not in data.columns]
-    if missing:
-        raise DataError(
-            f"columns {missing[:5]} are missing from the data",
-            cause="the model was fitted on a table with these columns",
-            fix=f"provide all of: {', '.join(columns[:20])}",
-        )
-    order = [data.columns.index(c) for c in columns]
-    categories = {new: data.categories[old] for new, old in enumerate(order) if old in data.categories}
-    return replace(data, X=data.X[:, order], columns=columns, categories=categories)
 
 
 def save_model(

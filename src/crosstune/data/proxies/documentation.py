@@ -43,7 +43,7 @@ TOPICS: dict[str, tuple[str, str]] = {
         "typesseq typesseq-mutable typesmapping dict lists sequence-types context-managers typesmethods",
     ),
     "cryptography and encodings": (
-        "hashlib hmac secrets ssl uuid base64 codecs encodings quopri crypt uu binhex stringprep _pyio",
+        "hashlib hmac secrets ssl uuid base64 codecs quopri crypt uu binhex stringprep _pyio",
         "",
     ),
     "data formats and archives": (

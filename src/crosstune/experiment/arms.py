@@ -1,0 +1,313 @@
+"""One arm: a method on one seed, from a fresh model to predictions. Resumable between and within its stages."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from crosstune.assembly import batch, build_model, chunks, plan_model, predict
+from crosstune.backbones import Backbone
+from crosstune.bound import bound_report
+from crosstune.errors import Interrupted
+from crosstune.methods import Method, get_method
+from crosstune.methods.contract import AnyStage
+from crosstune.nn.model import CrossModalModel
+from crosstune.records import Dataset, StageReport
+from crosstune.runs.folder import RunFolder
+from crosstune.seeding import Streams
+from crosstune.stages import align, fit, source_head
+from crosstune.stages.align import target_labels, token_means
+from crosstune.stages.monitor import Limit, Monitor
+from crosstune.stages.state import SourceBank, SourcePredictor, State
+
+RUNNERS: dict[str, Callable[..., tuple[State, StageReport]]] = {
+    "source_head": source_head.run,
+    "align": align.run,
+    "fit": fit.run,
+}
+LABELS = {
+    "no-alignment": "no alignment (equal time)",
+    "frozen": "frozen body",
+    "scratch": "from scratch",
+    "finetune": "plain fine-tuning",
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """name in the run folder, its method, and its limit per arm (seconds or steps)."""
+
+    name: str
+    method: Method
+    role: str
+    label: str
+    seconds: float | None = None
+    steps: int | None = None
+    max_head_rows: int = 8192
+    selection_rows: int = 5000
+    after_seconds: float = 0.0  # what the arm needs after fitting: predictions, bound, export
+
+    def plan(self) -> dict[str, Any]:
+        return {k: v for k, v in asdict(self).items() if k != "method"}
+
+
+def control(method: Method, name: str) -> Method:
+    """The control of that name for a method: everything equal but the one thing it is there to test."""
+    if name == "no-alignment":
+        stages = tuple(stage for stage in method.stages if stage.name == "fit")
+        return method.model_copy(update={"name": "no-alignment", "stages": stages, "summary": "the same without stage 1"})
+    return get_method(name).model_copy(update={"linear_part": method.linear_part})
+
+
+class StopFlag:
+    """The first Ctrl-C (or SIGTERM) asks; the run stops at its next step, with a checkpoint. The second one insists."""
+
+    def __init__(self) -> None:
+        self.raised = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopFlag:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.raised:
+            raise KeyboardInterrupt
+        self.raised = True
+
+    def check(self) -> None:
+        if self.raised:
+            raise Interrupted("interrupted", fix="continue with `crosstune resume RUN`")
+
+
+class RunMonitor(Monitor):
+    """Writes events and checkpoints of one arm into the run folder."""
+
+    def __init__(
+        self, folder: RunFolder, arm: str, seed: int, *, every: float, flag: StopFlag, started: float,
+        notify: Callable[..., None],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.folder, self.arm, self.seed = folder, arm, seed
+        self.every, self.flag, self.run_started, self.notify = every, flag, started, notify
+        self._last = time.monotonic()
+        self._cost = 0.0
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.arm.replace(':', '-')}.s{self.seed}"
+
+    def event(self, kind: str, **values: Any) -> None:
+        values = {"t": round(time.monotonic() - self.run_started, 3), "kind": kind, "arm": self.arm, "seed": self.seed} | values
+        self.folder.event(**values)
+        self.notify(progress=self.progress(int(values.get("step", 0))) if "step" in values else None, **values)
+
+    def diagnostic(self, name: str, **arrays: np.ndarray) -> None:
+        self.folder.diagnostic(name, self.arm, self.seed, **arrays)
+
+    def checkpoint(self, stage: str, step: int, state: Callable[[], dict[str, Any]]) -> None:
+        # writing may cost a twentieth of the time, no more
+        due = time.monotonic() - self._last >= max(self.every, 20 * self._cost)
+        if not (due or self.flag.raised):
+            return
+        before = time.monotonic()
+        self.folder.save_checkpoint(f"{self.prefix}.{stage}", state())
+        self._last = time.monotonic()
+        self._cost = self._last - before
+        self.flag.check()
+
+    def resume(self, stage: str) -> dict[str, Any] | None:
+        self._last = time.monotonic()
+        return self.folder.load_checkpoint(f"{self.prefix}.{stage}")
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """What an arm gives back: the model is in memory only for the caller to export."""
+
+    prediction: np.ndarray
+    model: CrossModalModel
+    summary: dict[str, Any]
+    score: float
+
+
+def _token_rms(backbone: Backbone, bank: SourceBank | None) -> float:
+    """Root mean square of the pretrained input embeddings: the scale the body expects."""
+    weight = getattr(backbone.source, "weight", None)
+    if isinstance(weight, torch.Tensor):
+        return float(weight.square().mean().sqrt())
+    return float(bank.tokens[bank.mask].square().mean().sqrt()) if bank is not None else 1.0
+
+
+def run_arm(
+    arm: Arm, seed: int, *, folder: RunFolder, backbone: Backbone, bank: SourceBank | None, train: Dataset,
+    validation: Dataset, metric: Any, tokens: int | None, checkpoint_seconds: float, flag: StopFlag,
+    started: float, notify: Callable[..., None], measure_bound: bool,
+) -> ArmResult:  # fmt: skip
+    """Run every stage of the arm, continuing where an earlier sitting stopped."""
+    arm_started = time.monotonic()
+    streams = Streams(seed)
+    monitor = RunMonitor(
+        folder, arm.name, seed, every=checkpoint_seconds, flag=flag, started=started, notify=notify
+    )
+    config = plan_model(
+        train, backbone.body, tokens=tokens, linear_part=arm.method.linear_part,
+        embedder_seed=streams.seed_for("embedder") % 2**31,
+    )  # fmt: skip
+    model = build_model(config, backbone.body, train, token_rms=_token_rms(backbone, bank))
+    state = State(
+        model=model, backbone=backbone, train=train, validation=validation, metric=metric, monitor=monitor, source=bank,
+        max_head_rows=arm.max_head_rows, selection_rows=arm.selection_rows,
+    )  # fmt: skip
+    # labels and clusters are drawn from their own stream, so every arm of a seed has the same
+    labels = target_labels(train, 10, streams.seed_for("clusters") % 2**31)
+    state = replace(state, labels=labels)
+    reports: list[StageReport] = []
+    spent = 0.0
+    for index, stage in enumerate(arm.method.stages):
+        done = folder.load_checkpoint(f"{monitor.prefix}.done-{stage.name}")
+        if done is not None:
+            state = _restore(state, done, streams)
+            reports.append(StageReport(**done["report"]))
+            spent += reports[-1].seconds
+            continue
+        flag.check()
+        monitor.limits = {stage.name: _limit(arm, stage, index, spent + time.monotonic() - arm_started)}
+        if stage.name == "align" and measure_bound:
+            _bound(state, "before", monitor)
+        state, report = RUNNERS[stage.name](state, stage, streams=streams)
+        reports.append(report)
+        monitor.event("stage", stage=stage.name, report=report.as_dict())
+        folder.save_checkpoint(f"{monitor.prefix}.done-{stage.name}", _stage_end(state, stage, report, streams))
+        if stage.name == "align" and measure_bound:
+            _bound(state, "after-align", monitor)
+    if measure_bound and state.predictor is not None:
+        _bound(state, "after-fit", monitor)
+    prediction = predict(state.model, validation)
+    if train.kind == "dense":
+        _fields(folder, monitor, validation, prediction)
+    fit_report = reports[-1]
+    total = sum(p.numel() for p in state.model.parameters())
+    summary = {
+        "role": arm.role, "label": arm.label, "status": "ok", "method": arm.method.name,
+        "seconds": round(sum(r.seconds for r in reports), 3), "limit_seconds": arm.seconds,
+        "steps": fit_report.steps, "stopped_by": fit_report.stopped_by,
+        "parameters": {"total": total, "trained": fit_report.figures.get("trained_parameters", 0)},
+        "stages": [r.as_dict() for r in reports],
+        "note": "; ".join(note for r in reports for note in r.notes),
+        "selected_score": state.best_score,
+    }  # fmt: skip
+    assert state.best_score is not None
+    return ArmResult(prediction, state.model, summary, state.best_score)
+
+
+def _limit(arm: Arm, stage: AnyStage, index: int, used: float) -> Limit:
+    if arm.seconds is None:
+        return Limit(steps=arm.steps if stage.name == "fit" else None)
+    if stage.name == "fit":
+        return Limit(seconds=max(0.5, arm.seconds - used - arm.after_seconds))
+    return Limit(seconds=max(0.5, arm.seconds * getattr(stage, "share", 0.3)))
+
+
+def _stage_end(state: State, stage: AnyStage, report: StageReport, streams: Streams) -> dict[str, Any]:
+    saved: dict[str, Any] = {
+        "report": report.as_dict(), "streams": streams.state_dict(), "best_score": state.best_score,
+        "model": state.model.state_dict(),
+    }  # fmt: skip
+    if state.predictor is not None and state.source is not None:
+        saved["predictor"] = {"weight": state.predictor.weight, "bias": state.predictor.bias}
+        saved["source"] = {
+            "labels": state.source.labels, "holdout": state.source.holdout, "classes": list(state.source.classes)
+        }  # fmt: skip
+    return saved
+
+
+def _restore(state: State, saved: dict[str, Any], streams: Streams) -> State:
+    streams.load_state_dict(saved["streams"])
+    state.model.load_state_dict(saved["model"])
+    if "predictor" in saved and state.source is not None:
+        part = saved["source"]
+        source = replace(state.source, labels=part["labels"], holdout=part["holdout"], classes=tuple(part["classes"]))
+        state = replace(state, source=source, predictor=SourcePredictor(**saved["predictor"]))
+    return replace(state, best_score=saved["best_score"])
+
+
+@torch.no_grad()
+def _bound(state: State, stage: str, monitor: RunMonitor, *, rows: int = 400) -> None:
+    """Measure every term of the bound on held-out rows: validation targets, held-out source passages.
+
+    phi is the current embedder; p_s is the frozen source predictor on the frozen pretrained body. err_t needs a
+    class probability and is measured for classification only.
+    """
+    assert state.source is not None and state.predictor is not None
+    part = state.validation.take(np.arange(len(state.validation))[:: max(1, len(state.validation) // rows)][:rows])
+    state.model.eval()
+    hidden, log_loss = [], []
+    for some in chunks(len(part), 64):
+        x, lengths, y = batch(part, some)
+        tokens, mask = state.model.tokens(x, lengths)
+        hidden.append(token_means(state.backbone.body.eval()(tokens, mask)[-1], mask))
+        if stage == "after-fit" and state.train.kind == "classification":
+            assert y is not None
+            log_loss.append(F.cross_entropy(state.model(x, lengths), y.long(), reduction="none"))
+    labels = _part_labels(state, part)
+    held = state.source.holdout
+    try:
+        report = bound_report(
+            source_features=state.source.hidden[held], source_labels=state.source.labels[held],
+            target_features=torch.cat(hidden), target_labels=torch.from_numpy(labels),
+            head_weight=state.predictor.weight, head_bias=state.predictor.bias,
+            target_log_loss=torch.cat(log_loss) if log_loss else None, bootstrap=100,
+        )  # fmt: skip
+    except Exception as problem:  # diagnostics must not cost a run; the event says what happened
+        monitor.event("message", text=f"the bound could not be measured {stage}: {type(problem).__name__}: {problem}")
+        return
+    monitor.event("bound", stage=stage, **_flat(report.as_dict()))
+
+
+def _flat(report: dict[str, Any]) -> dict[str, Any]:
+    terms = {k: v for k, v in report.items() if isinstance(v, dict) and "value" in v}
+    rest = {k: v for k, v in report.items() if k not in terms}
+    if "terms" in rest:
+        return rest
+    return {"terms": terms} | rest
+
+
+def _part_labels(state: State, part: Dataset) -> np.ndarray:
+    """z' of other rows: their class, or the cluster of the nearest training target."""
+    assert part.y is not None and state.train.y is not None and state.labels is not None
+    if part.kind == "classification":
+        return part.y.astype(np.int64)
+    train = np.asarray(state.train.y, dtype=np.float64).reshape(len(state.train), -1)
+    mine = np.asarray(part.y, dtype=np.float64).reshape(len(part), -1)
+    count = int(state.labels.max()) + 1
+    centres = np.stack([train[state.labels == k].mean(0) for k in range(count) if (state.labels == k).any()])
+    distance = (mine**2).sum(1)[:, None] - 2 * mine @ centres.T + (centres**2).sum(1)[None]
+    return distance.argmin(1)
+
+
+def _fields(folder: RunFolder, monitor: RunMonitor, validation: Dataset, prediction: np.ndarray) -> None:
+    """A few rows for pictures: quantiles of the error from best to worst."""
+    assert validation.y is not None
+    error = np.square(prediction - validation.y).reshape(len(prediction), -1).mean(1)
+    order = np.argsort(error)
+    picks = order[np.unique(np.linspace(0, len(order) - 1, 4).astype(int))]
+    folder.diagnostic(
+        "fields", monitor.arm, monitor.seed, input=validation.X[picks], target=validation.y[picks],
+        prediction=prediction[picks].astype(np.float32), rows=picks,
+    )  # fmt: skip

@@ -1,0 +1,70 @@
+"""What a user asked for, with the origin of every value; the resolved form goes into run.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from crosstune.experiment.budget import Budget
+from crosstune.methods import Method, get_method, override
+
+
+class Request(BaseModel):
+    """Everything that decides a run, apart from the data itself.
+
+    floors, controls: names, or "auto". tokens: per sample, None = chosen from the shape. settings: overrides of the
+    method, keys like ``align.steps``. fractions: train, validation, test. threads: of the CPU, None = torch's choice.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str = "minilm"
+    method: str = "recraft"
+    budget: str = "4m"
+    seeds: tuple[int, ...] = (0,)
+    metric: str | None = None
+    floors: tuple[str, ...] | Literal["auto"] = "auto"
+    controls: tuple[str, ...] | Literal["auto"] = "auto"
+    tokens: int | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    split: Literal["auto", "stratified", "grouped", "temporal", "random"] = "auto"
+    split_seed: int = 0
+    accept: tuple[str, ...] = ()
+    proxy: str = "documentation"
+    threads: int | None = None
+    allow_pickle: bool = False
+    checkpoint_seconds: float = 15.0
+
+    def resolved_method(self) -> Method:
+        return override(get_method(self.method), self.settings)
+
+    def parsed_budget(self) -> Budget:
+        return Budget.parse(self.budget)
+
+    def digest(self, data_digest: str) -> str:
+        """Hash of the resolved configuration and the data: equal digests mean the same run."""
+        content = {"request": self.model_dump(mode="json"), "method": self.resolved_method().model_dump(mode="json")}
+        text = json.dumps(content, sort_keys=True) + data_digest
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def origins(request: Request, given: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Dotted key -> value and where it came from. ``given`` maps keys the user set to the flag they used."""
+    method = request.resolved_method()
+    out: dict[str, dict[str, Any]] = {}
+    for key, value in request.model_dump(mode="json").items():
+        if key != "settings":
+            out[key] = {"value": value, "origin": given.get(key, "default")}
+    for stage in method.stages:
+        for key, value in stage.model_dump(mode="json").items():
+            dotted = f"{stage.name}.{key}"
+            origin = given.get(dotted, "flag --set") if dotted in request.settings else f"method {method.name}"
+            out[dotted] = {"value": value, "origin": origin}
+    for key in ("linear_part", "weights"):
+        origin = "flag --set" if key in request.settings else f"method {method.name}"
+        out[key] = {"value": getattr(method, key), "origin": origin}
+    return out

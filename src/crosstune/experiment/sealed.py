@@ -1,0 +1,163 @@
+"""After the run: predictions for new data, evaluation on labelled data, and the sealed test, opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosstune.errors import DataError, RunError
+from crosstune.experiment.conduct import silent
+from crosstune.floors import run_floors
+from crosstune.metrics import get_metric
+from crosstune.metrics.bootstrap import interval
+from crosstune.records import Dataset, Score
+from crosstune.runs.export import LoadedModel, load_model
+from crosstune.runs.folder import RunFolder, write_predictions
+
+
+def predict_file(run: str | Path, data: Dataset, out: str | Path) -> tuple[int, LoadedModel]:
+    """Predict every row and write a Parquet or CSV file, chosen by the name's ending; whole or not at all."""
+    model = load_model(run)
+    path = Path(out)
+    if path.suffix not in (".parquet", ".csv", ".npy", ".npz"):
+        raise DataError(f"cannot write {str(out)!r}", cause="unknown ending", fix="use -o FILE.parquet, .csv, .npy or .npz")
+    prediction = model.predict_canonical(data)
+    rows = np.arange(len(data))
+    if path.suffix == ".parquet":
+        metadata = {"kind": model.kind, "classes": model.classes, "field_shape": list(prediction.shape[1:])}
+        write_predictions(path, rows, prediction, None, model.kind, metadata)
+    elif path.suffix == ".csv":
+        _write_csv(path, prediction, model)
+    else:
+        from crosstune.runs.files import write_atomically
+
+        save: Any = np.save if path.suffix == ".npy" else lambda handle, p: np.savez(handle, prediction=p, label=model.decide(p))
+        write_atomically(path, lambda handle: save(handle, prediction))
+    return len(rows), model
+
+
+def _write_csv(path: Path, prediction: np.ndarray, model: LoadedModel) -> None:
+    import csv
+    import io
+
+    from crosstune.runs.files import write_bytes
+
+    flat = prediction.reshape(len(prediction), -1)
+    if flat.shape[1] > 10_000:
+        raise DataError(f"{flat.shape[1]} values a row do not make a useful CSV", fix="use -o FILE.parquet or FILE.npy")
+    text = io.StringIO()
+    writer = csv.writer(text)
+    if model.kind == "classification":
+        assert model.classes is not None
+        writer.writerow(["row", "prediction", *[f"p_{name}" for name in model.classes]])
+        decided = model.decide(prediction)
+        writer.writerows([i, decided[i], *row] for i, row in enumerate(flat))
+    else:
+        names = model.config["task"].get("target_names") or [f"y{k}" for k in range(flat.shape[1])]
+        names = names if len(names) == flat.shape[1] else [f"y{k}" for k in range(flat.shape[1])]
+        writer.writerow(["row", *names])
+        writer.writerows([i, *row] for i, row in enumerate(flat))
+    write_bytes(path, text.getvalue().encode())
+
+
+def evaluate(run: str | Path, data: Dataset) -> list[Score]:
+    """Scores of the run's model on labelled data: the run's metric first, then the usual ones for the kind."""
+    from crosstune.metrics import metrics_for
+
+    if data.y is None:
+        raise DataError("the data have no target to evaluate against", fix="pass --target NAME")
+    model = load_model(run)
+    prediction = model.predict_canonical(data)
+    target = _align_classes(data, model)
+    own = str(model.config["task"]["metric"])
+    names = [own, *[n for n in metrics_for(model.kind) if n != own]]  # type: ignore[arg-type]
+    scores = []
+    for name in names:
+        metric = get_metric(name)
+        try:
+            value = metric.score(prediction, target)
+        except DataError:
+            continue  # undefined for these rows (one class only, say); the run's own metric comes first and raises
+        low, high = interval(metric, prediction, target, seed=0)
+        scores.append(Score(value, name, split="given", selected_on="validation", low=low, high=high, rows=len(data),
+                            seed=model.config["provenance"].get("seed")))  # fmt: skip
+    return scores
+
+
+def _align_classes(data: Dataset, model: LoadedModel) -> np.ndarray:
+    assert data.y is not None
+    if model.kind != "classification":
+        return np.asarray(data.y)
+    assert model.classes is not None
+    names = data.classes or tuple(str(v) for v in range(int(data.y.max()) + 1))
+    unknown = [n for n in names if n not in model.classes]
+    if unknown:
+        raise DataError(
+            f"classes {unknown[:5]} are unknown to the model",
+            cause="the model was fitted on other classes",
+            fix=f"known classes: {', '.join(model.classes[:20])}",
+        )
+    table = np.array([model.classes.index(n) for n in names])
+    return table[data.y.astype(np.int64)]
+
+
+def reveal(path: str | Path, *, again: bool = False, notify: Callable[..., None] = silent) -> RunFolder:
+    """Open the sealed test: score every arm and floor on the test rows, once, and record it in run.json.
+
+    A second reveal is refused unless ``again``, and is recorded too: a test looked at twice is no longer a test.
+    """
+    folder = RunFolder.open(path)
+    record = folder.record()
+    if record["status"] != "complete":
+        raise RunError(
+            f"run {str(path)!r} is {record['status']}, not complete", fix=f"finish it with `crosstune resume {path}`"
+        )
+    if not record["task"]["rows"]["test"]:
+        raise RunError(f"run {str(path)!r} has no test rows", cause="it was made with a test fraction of zero",
+                       fix="score other labelled data with `crosstune evaluate RUN DATA`")  # fmt: skip
+    if record["reveals"] and not again:
+        raise RunError(
+            f"the test of {str(path)!r} was already opened at {record['reveals'][0]['time']}",
+            cause="a second look makes it another validation set",
+            fix=f"see it with `crosstune report {path}`; --again opens it once more and records that",
+        )
+    folder.lock()
+    try:
+        # recorded before anything is read: an interrupted look is still a look
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        record = folder.update(reveals=[*record["reveals"], {"time": now}])
+        _score_test(folder, record, notify)
+    finally:
+        folder.unlock()
+    return folder
+
+
+def _score_test(folder: RunFolder, record: dict[str, Any], notify: Callable[..., None]) -> None:
+    test = folder.part("test")
+    metric = get_metric(record["task"]["metric"], record["task"]["kind"])
+    with np.load(folder.path / "split.npz") as saved:
+        rows = saved["test"]
+    for arm, entry in record["arms"].items():
+        if entry["role"] == "floor":
+            continue
+        for seed in entry.get("done_seeds", []):
+            notify(kind="message", text=f"test: {arm}")
+            prediction = load_model(folder.path / "arms" / f"{arm}.s{seed}").predict_canonical(test)
+            folder.save_predictions("test", arm, seed, rows=rows, prediction=prediction, data=test, metric=metric.name,
+                                    selected_on="validation")  # fmt: skip
+    floors = [name.removeprefix("floor:") for name, e in record["arms"].items() if e["role"] == "floor" and e["status"] == "ok"]
+    if floors:
+        notify(kind="message", text="test: floors, fitted again on the same training rows")
+        seed = record["seeds"][0]
+        # the allowance they had decides what they chose; give them the same
+        budget = record["budget"]["seconds"]
+        results = run_floors(folder.part("train"), {"test": test}, floors, seed=seed,
+                             seconds=None if budget is None else max(10.0, 0.3 * budget))  # fmt: skip
+        for name, result in results.items():
+            if result.status == "ok":
+                folder.save_predictions("test", f"floor:{name}", seed, rows=rows, prediction=result.predictions["test"],
+                                        data=test, metric=metric.name, selected_on="train")  # fmt: skip

@@ -1,4 +1,23 @@
-"""The transfer bound, every term measured: ``err_t <= err_s + tau W1 + H(z' | z) + fitting excess``."""
+"""The transfer bound, every term measured: ``err_t <= err_s + tau W1 + H(z' | z) + fitting excess``.
+
+Everything is measured in one space, the penultimate features h where ``p_s(z | h) = softmax(W h + b)``: distances,
+Lipschitz constant and predictions. Pseudo-labels are ``z ~ p_s(. | h)``, so the source loss at h is the entropy
+``l_s(h) = H(p_s(. | h))``. Entropies and losses in nats.
+
+What holds by theorem, for the empirical laws of the rows measured (derivation in docs/bound.md):
+
+1. ``-LEEP <= H(z' | z)``: Jensen's inequality.
+2. ``E_t[H(p_s)] <= E_s[H(p_s)] + tau W1``: the optimal plan pairs targets with sources, and tau is the largest slope
+   of l_s over all such pairs ("support"), or a bound on its slope everywhere ("head").
+3. ``-LEEP <= E_t[H(p_s)] + H(z' | z) <= source_entropy + tau W1 + H(z' | z)``: the sum of 1 and 2.
+4. ``err_t = -LEEP + fitting``: the definition of the fitting excess.
+5. ``err_t <= bound + fitting`` with ``bound = err_s + tau W1 + H(z' | z)``, whenever ``err_s >= source_entropy``.
+   That condition is measured, not assumed: ``certified``.
+
+What is an estimate: every statement about the population behind the rows (the intervals are bootstrap intervals;
+``self_distance`` shows how large W1 is between two samples of one law); with lipschitz="support", tau for unseen
+points; ``err_t <= bound`` without the fitting excess; and the bound when ``certified`` is false.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +34,7 @@ from crosstune.information.lipschitz import entropy_lipschitz, support_slopes
 from crosstune.ot import exact
 
 _TINY = torch.finfo(torch.float64).tiny
+_CONTRACTED = 0.5
 TERMS = (
     "err_s",
     "tau",
@@ -49,7 +69,16 @@ class Term:
 
 @dataclass(frozen=True)
 class BoundReport:
-    """Terms of the bound; entropies and losses in nats, w1 in feature units, tau in nats per feature unit."""
+    """Terms of the bound; entropies and losses in nats, w1 in feature units, tau in nats per feature unit.
+
+    err_s: held-out cross-entropy of the source head. tau: Lipschitz constant of ``H(p_s)`` as asked for; tau_head: the
+    whole-space one. w1: exact euclidean Wasserstein-1. alignment: tau * w1. distortion: H(z' | z). neg_leep: log-loss
+    of the composed predictor. err_t: the target model's log-loss, or None. fitting: err_t - neg_leep, or None. bound:
+    err_s + alignment + distortion. slack: bound - err_t (or - neg_leep). spread_ratio: target over source root mean
+    squared distance to the mean. floor: H(z') - log K. self_distance: w1 between two halves of the source.
+    predictor_entropy: E_t[H(p_s)]; source_entropy: E_s[H(p_s)]. certified: err_s >= source_entropy, so that
+    ``err_t <= bound + fitting`` is a theorem for these rows. rows: how many were measured on each side.
+    """
 
     err_s: Term
     tau: Term
@@ -109,7 +138,20 @@ def bound_report(
     lipschitz: Literal["support", "head"] = "support",
     seed: int = 0,
 ) -> BoundReport:
-    """Measure every term of the bound in the penultimate space h, where ``p_s(z | h) = softmax(W h + b)``."""
+    """Measure every term of the bound in the penultimate space h, where ``p_s(z | h) = softmax(W h + b)``.
+
+    source_features: (n, d) and target_features: (m, d), pooled penultimate features of held-out rows.
+    source_labels: (n,) codes z below K; target_labels: (m,) codes z' (clusters of other targets).
+    head_weight: (K, d), head_bias: (K,) or None: the source head. target_log_loss: (m,) nats, the target model's own
+    k-class log-loss per row, or None before there is one (then ``err_t`` and ``fitting`` are None and ``slack`` is
+    measured against ``neg_leep``).
+    bootstrap: number of resamples of rows behind the 95 % intervals. Each recomputes its own label channel; W1 is
+    not solved again but moved by its dual potentials, a lower bound on the re-solved value; an interval of tau
+    ("support", a maximum) understates its error. max_points: rows drawn per side; everything is measured on them.
+    lipschitz: "support" (exact for these rows) or "head" (``softmax_entropy_constant(K) * sigma_max``, everywhere).
+
+    Raises ``DataError`` when shapes, labels or spaces do not fit together.
+    """
     if lipschitz not in ("support", "head"):
         raise UsageError(f"unknown lipschitz {lipschitz!r}", fix="use 'support' or 'head'")
     generator = torch.Generator().manual_seed(seed)
@@ -158,12 +200,17 @@ def bound_report(
     draws["self_distance"], self_converged = _self_distance(sample.source, bootstrap, generator)
 
     terms = {name: _term(value, replicates) for name, (value, replicates) in draws.items()}
+    verdict = {
+        "certified": bool(hs.mean() <= ce.mean() + 1e-9),
+        "converged": transport.converged and self_converged,
+        "terms": terms,
+    }
     return BoundReport(
         **{name: terms.get(name) for name in TERMS},  # type: ignore[arg-type]
-        certified=bool(hs.mean() <= ce.mean() + 1e-9),
-        converged=transport.converged and self_converged,
+        certified=verdict["certified"],  # type: ignore[arg-type]
+        converged=verdict["converged"],  # type: ignore[arg-type]
         rows=(n, m),
-        notes=_notes(terms, n, m, source_features, target_features),
+        notes=_notes(verdict, (n, m), (source_features.shape[0], target_features.shape[0])),
     )
 
 
@@ -262,10 +309,24 @@ def _term(value: Tensor, replicates: Tensor) -> Term:
     return Term(v, min(v, 2 * v - float(q[1])), max(v, 2 * v - float(q[0])))
 
 
-def _notes(terms: dict[str, Term], n: int, m: int, source: Tensor, target: Tensor) -> tuple[str, ...]:
+def _notes(report: dict[str, Any], sizes: tuple[int, int], given: tuple[int, int]) -> tuple[str, ...]:
+    terms: dict[str, Term] = report["terms"]
     notes = []
-    if n < source.shape[0] or m < target.shape[0]:
+    if sizes != given:
         notes.append(
-            f"measured on a sample of {n} of {source.shape[0]} source and {m} of {target.shape[0]} target rows"
+            f"measured on {sizes[0]:,} of {given[0]:,} source rows and {sizes[1]:,} of {given[1]:,} target rows"
         )
+    if not report["certified"]:
+        notes.append(
+            f"the source head is less confident than its loss warrants (E_s[H(p_s)] {terms['source_entropy'].value:.3f} "
+            f"> err_s {terms['err_s'].value:.3f} nats): the bound is an estimate, not a certificate"
+        )
+    if not report["converged"]:
+        notes.append("a transport problem did not converge: w1 and the bound are not reliable")
+    if terms["spread_ratio"].value < _CONTRACTED:
+        notes.append(
+            f"the target cloud has contracted: its spread is {terms['spread_ratio'].value:.2f} of the source's"
+        )
+    if terms["w1"].value <= terms["self_distance"].value:
+        notes.append("w1 is no larger than between two halves of the source: the clouds cannot be told apart by it")
     return tuple(notes)

@@ -7,10 +7,11 @@ import pyarrow as pa
 import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
-from tests.data.samples import ragged, series
 
 from crosstune.data import from_arrays
 from crosstune.errors import DataError, UsageError
+
+from .samples import ragged, series
 
 
 def test_ragged_list_is_padded_with_zeros():

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
-from tests.data.samples import ragged, series
 
 from crosstune import data
 from crosstune.errors import UsageError
+
+from .samples import ragged, series
 
 
 def generator(seed=0):

@@ -10,10 +10,11 @@ from sklearn.feature_selection import VarianceThreshold
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from tests.data.samples import ragged, series
 
 from crosstune import data
 from crosstune.errors import DataError, UsageError
+
+from .samples import ragged, series
 
 
 def mixed_table(n=80, seed=0):

@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
-from tests.data.samples import parts, ragged, series, table
 
 from crosstune import data
 from crosstune.errors import UsageError
 from crosstune.records import Dataset
+
+from .samples import parts, ragged, series, table
 
 RNG = np.random.default_rng(0)
 

@@ -57,7 +57,7 @@ def test_passages_are_prose_of_the_promised_size(proxy):
     assert len(normal) == len(proxy.passages)
     for passage in proxy.passages:
         assert passage.isascii()
-        assert not re.search(r">>>|0x[0-9a-f]{6,}", passage)
+        assert not re.search(r">>>| at 0x", passage)
         assert os.path.dirname(os.__file__) not in passage
         assert sys.prefix not in passage
 

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris
-from tests.data.samples import ragged, series
 
 from crosstune import data
 from crosstune.errors import DataError
+
+from .samples import ragged, series
 
 DIGITS = load_digits()
 CANCER = load_breast_cancer()
@@ -267,6 +268,17 @@ def test_conform_brings_new_tables_to_the_trained_form(tmp_path):
         data.conform(data.from_arrays({"b": ["w"] * 3, "aa": np.ones(3)}), train.columns, train.categories)
     with pytest.raises(DataError, match="column 'a' holds text here but held numbers"):
         data.conform(data.from_arrays({"b": ["w"] * 3, "a": ["q"] * 3}), train.columns, train.categories)
+
+
+def test_few_new_rows_keep_their_text_columns():
+    names = [f"s{i}" for i in range(30)]
+    train = data.from_arrays({"site": names * 4, "a": np.arange(120.0)})
+    new = {"site": names, "a": np.arange(30.0)}
+    with pytest.raises(DataError, match=r"'site' dropped[\s\S]*named as features"):
+        data.conform(data.from_arrays(new), train.columns, train.categories)
+    found = data.conform(data.from_arrays(new, keep=train.columns), train.columns, train.categories)
+    assert_array_equal(found.X, train.X[:30])
+    assert_array_equal(data.read(new, features=list(train.columns)).X, train.X[:30])
 
 
 def test_known_classes_are_kept_for_data_that_lack_some(tmp_path):

@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.data.samples import series
 
 from crosstune import data
 from crosstune.errors import DataError, TaskError, UsageError
+
+from .samples import series
 
 
 @pytest.fixture

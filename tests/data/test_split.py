@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
-from tests.data.samples import series, table
 
 from crosstune import data
 from crosstune.errors import DataError, UsageError
 from crosstune.records import Dataset, Split
+
+from .samples import series, table
 
 PARTS = ("train", "validation", "test")
 

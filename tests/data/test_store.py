@@ -10,11 +10,12 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from tests.data.samples import ragged, series
 
 from crosstune import data
 from crosstune.errors import DataError
 from crosstune.records import Dataset
+
+from .samples import ragged, series
 
 
 def examples() -> dict[str, Dataset]:

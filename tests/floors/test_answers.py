@@ -9,7 +9,7 @@ from sklearn.linear_model import RidgeCV
 
 from crosstune.floors import Allowance, all_floors
 from crosstune.floors.common import affordable
-from crosstune.floors.fields import fill_missing, shrink, stretch
+from crosstune.floors.fields import coarsened, fill_missing, shrink, stretch
 from crosstune.floors.logistic import Logistic
 from crosstune.floors.ridge import Ridge
 from crosstune.metrics import default_metric
@@ -230,3 +230,24 @@ def test_minirocket_tells_shapes_apart_where_phase_hides_them_from_linear_models
     values = Dataset(X, y[:, None].astype(np.float32) * 5, "regression")
     train, query = halves(values)
     assert default_metric("regression").score(predict("minirocket", train, query), query.y) < 0.5
+
+
+def test_large_inputs_are_averaged_over_blocks():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, 2, 10, 7))
+    x[0, 0, :3, :3] = np.nan
+    coarse = coarsened(Dataset(x), 2 * 4 * 3).X
+    assert coarse.shape == (3, 2, 4, 3)
+    assert np.isnan(coarse[0, 0, 0, 0])
+    np.testing.assert_allclose(coarse[1, 1, 1, 1], x[1, 1, 3:6, 3:6].mean())
+    np.testing.assert_allclose(coarse[2, 0, 3, 2], x[2, 0, 9:, 6:].mean())
+    same = Dataset(x)
+    assert coarsened(same, 140) is same
+
+
+def test_averaging_ragged_series_ignores_what_lies_behind_their_end():
+    x = np.ones((2, 1, 10))
+    x[0, :, 5:] = 0
+    coarse = coarsened(Dataset(x, lengths=np.array([5, 10])), 3)
+    np.testing.assert_array_equal(coarse.lengths, [2, 3])
+    np.testing.assert_array_equal(coarse.X[:, 0], [[1, 1, 0], [1, 1, 1]])

@@ -106,8 +106,9 @@ def _aligned(x: np.ndarray, y: np.ndarray) -> tuple[dict[str, np.ndarray], Any]:
             w1, joint = float(cost[i, j].mean()), np.zeros((3, 10))
             np.add.at(joint.T, y[:150], head.predict_proba(cloud) / 150)
             h = float(-np.nansum(joint * np.log(joint / joint.sum(1, keepdims=True) + 1e-300)))
+            bound = err_s + 0.4 * w1 + h
             values = {"err_s": err_s, "tau": 0.4, "w1": w1, "alignment": 0.4 * w1, "distortion": h,
-                      "neg_leep": h * 1.01, "err_t": measured, "bound": err_s + 0.4 * w1 + h, "slack": err_s + 0.4 * w1 + h - measured,
+                      "neg_leep": h * 1.01, "err_t": measured, "bound": bound, "slack": bound - measured,
                       "spread_ratio": float(cloud.std() / source.std()), "floor": float(np.log(10) - np.log(3)),
                       "self_distance": 0.0}  # fmt: skip
             terms = {k: {"value": v, "low": v * 0.93, "high": v * 1.06} for k, v in values.items()}

@@ -194,15 +194,27 @@ def _encode_objects(name: str, values: np.ndarray) -> tuple[np.ndarray, tuple[st
 
 def conform(dataset: Dataset, columns: tuple[str, ...], categories: Mapping[int, tuple[str, ...]]) -> Dataset:
     """A table in the column order and category codes of another one, for prediction; unseen categories become
-    missing. Tables without names on either side are left in order. Raises ``DataError`` for missing columns."""
+    missing. Tables without names on either side are left in order. Raises ``DataError`` for missing columns.
+
+    Read such data with ``features`` (``keep`` in ``from_arrays``) set to ``columns``, so that no text column is taken
+    for an identifier because there happen to be few rows.
+    """
     if dataset.columns is None or set(columns) - set(dataset.columns):
         lacking = [c for c in columns if c not in (dataset.columns or ())]
         if dataset.X.shape[1] == len(columns) and all(c.startswith("x") for c in (dataset.columns or ())):
             order = list(range(len(columns)))
         else:
+            dropped = [
+                str(n) for n in dataset.source.get("notes", ()) if any(f"column {c!r} dropped" in n for c in lacking)
+            ]
             raise DataError(
                 f"the data lack {len(lacking)} of the model's {len(columns)} columns: {', '.join(lacking[:10])}",
-                fix=suggest(lacking[0], list(dataset.columns or ())) if lacking else None,
+                cause=dropped[0] if dropped else None,
+                fix="read the file with these columns named as features"
+                if dropped
+                else suggest(lacking[0], list(dataset.columns or ()))
+                if lacking
+                else None,
             )
     else:
         order = [dataset.columns.index(c) for c in columns]

@@ -45,6 +45,21 @@ class Request(BaseModel):
     def parsed_budget(self) -> Budget:
         return Budget.parse(self.budget)
 
+    def check(self) -> None:
+        """Refuse what can be refused before any data are read: unknown names and settings, a budget that is none."""
+        from crosstune.experiment.arms import control
+        from crosstune.floors import get_floors
+        from crosstune.metrics import get_metric
+
+        method = self.resolved_method()
+        self.parsed_budget()
+        if self.metric:
+            get_metric(self.metric)
+        if self.floors != "auto":
+            get_floors(self.floors)
+        for name in () if self.controls == "auto" else self.controls:
+            control(method, name)
+
     def digest(self, data_digest: str) -> str:
         """Hash of the resolved configuration and the data: equal digests mean the same run."""
         content = {"request": self.model_dump(mode="json"), "method": self.resolved_method().model_dump(mode="json")}

@@ -19,9 +19,9 @@ from crosstune.runs.export import LoadedModel, load_model
 from crosstune.runs.folder import RunFolder, write_predictions
 
 
-def predict_file(run: str | Path, data: Dataset, out: str | Path) -> tuple[int, LoadedModel]:
-    """Predict every row and write a Parquet or CSV file, chosen by the name's ending; whole or not at all."""
-    model = load_model(run)
+def predict_file(model: LoadedModel, data: Dataset, out: str | Path) -> int:
+    """Predict every row and write a Parquet or CSV file, chosen by the name's ending; whole or not at all.
+    Gives the number of rows."""
     path = Path(out)
     if path.suffix not in (".parquet", ".csv", ".npy", ".npz"):
         raise DataError(f"cannot write {str(out)!r}", cause="unknown ending", fix="use -o FILE.parquet, .csv, .npy or .npz")
@@ -37,7 +37,7 @@ def predict_file(run: str | Path, data: Dataset, out: str | Path) -> tuple[int, 
 
         save: Any = np.save if path.suffix == ".npy" else lambda handle, p: np.savez(handle, prediction=p, label=model.decide(p))
         write_atomically(path, lambda handle: save(handle, prediction))
-    return len(rows), model
+    return len(rows)
 
 
 def _write_csv(path: Path, prediction: np.ndarray, model: LoadedModel) -> None:
@@ -64,13 +64,12 @@ def _write_csv(path: Path, prediction: np.ndarray, model: LoadedModel) -> None:
     write_bytes(path, text.getvalue().encode())
 
 
-def evaluate(run: str | Path, data: Dataset) -> list[Score]:
-    """Scores of the run's model on labelled data: the run's metric first, then the usual ones for the kind."""
+def evaluate(model: LoadedModel, data: Dataset) -> list[Score]:
+    """Scores of a model on labelled data: the run's metric first, then the usual ones for the kind."""
     from crosstune.metrics import metrics_for
 
     if data.y is None:
         raise DataError("the data have no target to evaluate against", fix="pass --target NAME")
-    model = load_model(run)
     prediction = model.predict_canonical(data)
     target = _align_classes(data, model)
     own = str(model.config["task"]["metric"])

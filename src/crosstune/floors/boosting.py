@@ -9,6 +9,7 @@ import numpy as np
 from crosstune.data.flatten import Flattener
 from crosstune.floors.base import ALL_MODALITIES, Allowance, FloorSpec
 from crosstune.floors.common import affordable, chunks, class_count, input_size, joined, require_target, spread_columns
+from crosstune.floors.fields import coarsened
 from crosstune.records import Dataset
 from crosstune.seeding import derive_seed
 
@@ -20,9 +21,9 @@ _CATEGORY_LIMIT = 255  # of HistGradientBoosting
 class Boosting:
     """One boosted model; one per output or label where there are several.
 
-    Tables are used as they are, with missing values and categories; other inputs are flattened, to at most 512 random
-    projections. With 500 rows or more, rounds stop early on a tenth of them, if every class has at least 10. When
-    time is short, first rounds are cut down to 20, then rows.
+    Tables are used as they are, with missing values and categories; other inputs are averaged over blocks of
+    neighbours, so that at most 512 values are left, and flattened. With 500 rows or more, rounds stop early on a tenth
+    of them, if every class has at least 10. When time is short, first rounds are cut down to 20, then rows.
     """
 
     def __init__(self, allowance: Allowance) -> None:
@@ -31,13 +32,14 @@ class Boosting:
         self._flattener: Flattener | None = None
 
     def fit(self, train: Dataset, seed: int) -> None:
-        trees, features = _trees_per_round(train), min(_MAX_FEATURES, input_size(train))
+        trees, features = _trees_per_round(train), _features(train)
         train, cut = affordable(train, lambda n: _cost(n, features, trees, _FEWEST_ROUNDS), self._seconds, seed)
-        each = _cost(len(train), features, trees, 1)
-        rounds = int(np.clip(self._seconds / each, _FEWEST_ROUNDS, _MOST_ROUNDS))
+        start = _cost(len(train), features, trees, 0)
+        each = _cost(len(train), features, trees, 1) - start
+        rounds = int(np.clip((self._seconds - start) / each, _FEWEST_ROUNDS, _MOST_ROUNDS))
         if not train.is_table:
             self._flattener = Flattener(max_features=_MAX_FEATURES, seed=derive_seed(seed, "flatten"))
-            self._flattener.fit(train)
+            self._flattener.fit(coarsened(train, _MAX_FEATURES))
         y = require_target(train)
         self._kind = train.kind
         self._classes = class_count(train) if train.kind == "classification" else 2
@@ -45,15 +47,15 @@ class Boosting:
         z = self._inputs(train)
         columns = y[:, None] if train.kind == "classification" else y
         self._models = [_fit(train.kind, z, column, options) for column in columns.T]
-        shortened = f"at most {rounds} rounds to keep the time limit" if rounds < _MOST_ROUNDS else ""
-        self.note = joined(shortened, cut)
+        shortened = f"at most {rounds} rounds" if rounds < _MOST_ROUNDS else ""
+        self.note = joined(shortened, cut) if cut or not shortened else f"{shortened} to keep the time limit"
 
     def predict(self, data: Dataset) -> np.ndarray:
         parts = [self._predict(self._inputs(part)) for part in chunks(data)]
         return np.concatenate(parts)
 
     def _inputs(self, data: Dataset) -> np.ndarray:
-        return data.X if self._flattener is None else self._flattener.transform(data)
+        return data.X if self._flattener is None else self._flattener.transform(coarsened(data, _MAX_FEATURES))
 
     def _options(self, train: Dataset, rounds: int, seed: int) -> dict[str, Any]:
         categorical = [c for c, names in train.categories.items() if len(names) <= _CATEGORY_LIMIT]
@@ -91,6 +93,12 @@ def _fit(kind: str | None, z: np.ndarray, column: np.ndarray, options: dict[str,
     return HistGradientBoostingClassifier(early_stopping=stop, **options).fit(z, column)
 
 
+def _features(train: Dataset) -> int:
+    if train.is_table:
+        return input_size(train)
+    return min(_MAX_FEATURES, input_size(coarsened(train.take(np.arange(1)), _MAX_FEATURES)))
+
+
 def _trees_per_round(train: Dataset) -> int:
     y = require_target(train)
     if train.kind == "classification":
@@ -99,14 +107,17 @@ def _trees_per_round(train: Dataset) -> int:
 
 
 def _cost(rows: int, features: int, trees: int, rounds: int) -> float:
-    """Seconds on one core: histograms over all features, and about 30 leaves per tree."""
-    return rounds * trees * (2e-3 + features * (2e-5 + 2.5e-9 * rows))
+    """Seconds on one core, measured: about 30 leaves per tree, each with a histogram over all features; many features
+    no longer fit into the cache.
+    """
+    leaves = 1.2e-4 * min(1.0, rows / 1000) * min(1.0, np.sqrt(features / 512))
+    return float(trees * features * rows * 2e-7 + rounds * trees * (2e-3 + features * (leaves + 1.2e-8 * rows)))
 
 
 FLOOR = FloorSpec(
     name="boosting",
     label="gradient boosting",
-    summary="histogram gradient boosting; tables with their missing values and categories, other inputs flattened",
+    summary="histogram gradient boosting; tables with missing values and categories, other inputs coarsened, flattened",
     kinds=("classification", "multilabel", "regression"),
     modalities=ALL_MODALITIES,
     build=Boosting,

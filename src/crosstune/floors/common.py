@@ -78,6 +78,14 @@ def _subsample(train: Dataset, size: int, generator: np.random.Generator) -> np.
     return np.sort(order[np.argsort(place, kind="stable")[:size]])
 
 
+def flatten_cost(values: int, rows: int, most: int) -> float:
+    """Seconds on one core for flattening ``rows`` rows of ``values`` values, and as many queries, to at most ``most``
+    features: a few passes over the values, and the sparse projection where there are more (sqrt(values) terms each).
+    """
+    projection = most * np.sqrt(values) * 2e-9 if values > most else 0.0
+    return float(2 * rows * (values * 5e-8 + projection))
+
+
 def chunks(data: Dataset) -> Iterator[Dataset]:
     """The rows in order, in pieces small enough to flatten."""
     size = max(1, _CHUNK_VALUES // max(1, input_size(data)))

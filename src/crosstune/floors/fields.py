@@ -1,6 +1,9 @@
-"""Ragged series and their fields on one grid: stretched to full length for learning, shrunk back for predicting."""
+"""Series, grids and fields on other grids: ragged ones stretched and shrunk back, gaps filled, large ones coarsened."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,3 +41,37 @@ def fill_missing(values: np.ndarray) -> np.ndarray:
         known = np.isfinite(series)
         series[~known] = np.interp(time[~known], time[known], series[known]) if known.any() else 0.0
     return out
+
+
+def coarsened(data: Dataset, most: int) -> Dataset:
+    """Inputs (n, C, ...) averaged over blocks of the smallest size that leaves at most ``most`` values per row.
+
+    Blocks at the edge may be smaller. Missing values are left out of the mean; a block without any value is missing.
+    """
+    channels, sizes = data.X.shape[1], data.X.shape[2:]
+    block = 1
+    while channels * math.prod(-(-size // block) for size in sizes) > most and block < max(sizes):
+        block += 1
+    if block == 1:
+        return data
+    x = np.asarray(data.X, dtype=np.float64)
+    lengths = data.lengths
+    if lengths is not None:
+        behind = np.arange(sizes[-1]) >= lengths[:, None]
+        x = np.where(behind[:, None], np.nan, x)
+        lengths = -(-lengths // block)
+    x = _block_means(x, block)
+    if lengths is not None:
+        x[np.broadcast_to(np.arange(x.shape[2]) >= lengths[:, None, None], x.shape)] = 0.0
+    return replace(data, X=x, y=None, lengths=lengths)
+
+
+def _block_means(x: np.ndarray, block: int) -> np.ndarray:
+    for axis in range(2, x.ndim):
+        starts = np.arange(0, x.shape[axis], block)
+        known = np.isfinite(x)
+        # Means of means along one axis after the other weigh incomplete blocks by their rows, not by their values.
+        counts = np.add.reduceat(known, starts, axis=axis, dtype=np.float64)
+        sums = np.add.reduceat(np.where(known, x, 0.0), starts, axis=axis)
+        x = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return x

@@ -6,15 +6,24 @@ import numpy as np
 
 from crosstune.data.flatten import Flattener
 from crosstune.floors.base import ALL_KINDS, ALL_MODALITIES, Allowance, FloorSpec
-from crosstune.floors.common import affordable, chunks, class_count, input_size, joined, require_target, target_matrix
+from crosstune.floors.common import (
+    affordable,
+    chunks,
+    class_count,
+    flatten_cost,
+    input_size,
+    joined,
+    require_target,
+    target_matrix,
+)
 from crosstune.floors.fields import has_ragged_fields, shrink, stretch
 from crosstune.floors.logistic import Logistic, logistic_cost
 from crosstune.floors.ridge import Ridge, ridge_cost
 from crosstune.records import Dataset
 from crosstune.seeding import derive_seed
 
-_MAX_FEATURES = 16_384
-_MAX_TARGET_VALUES = 60_000_000  # of the target matrix in float64: 0.5 GB
+_MAX_FEATURES = 65_536
+_MAX_VALUES = 60_000_000  # of a matrix of features or targets in float64: 0.5 GB
 
 
 class Linear:
@@ -60,12 +69,15 @@ class Linear:
     def _cost(train: Dataset, rows: int) -> float:
         features = min(_MAX_FEATURES, input_size(train))
         y = require_target(train)
-        if train.kind == "classification":
-            return logistic_cost(rows, features, class_count(train), 1)
         outputs = int(np.prod(y.shape[1:]))
+        if rows * max(features, outputs) > _MAX_VALUES:
+            return np.inf
+        flatten = flatten_cost(input_size(train), rows, features)
+        if train.kind == "classification":
+            return flatten + logistic_cost(rows, features, class_count(train), 1)
         if train.kind == "multilabel":
-            return logistic_cost(rows, features, 2, outputs)
-        return np.inf if rows * outputs > _MAX_TARGET_VALUES else ridge_cost(rows, features, outputs)
+            return flatten + logistic_cost(rows, features, 2, outputs)
+        return flatten + ridge_cost(rows, features, outputs)
 
 
 FLOOR = FloorSpec(

@@ -10,6 +10,7 @@ from crosstune.floors.common import (
     affordable,
     chunks,
     class_count,
+    flatten_cost,
     input_size,
     joined,
     one_hot,
@@ -21,7 +22,7 @@ from crosstune.records import Dataset
 from crosstune.seeding import derive_seed
 
 _NEIGHBOURS = (1, 3, 5, 9, 15, 25)
-_MAX_FEATURES = 16_384
+_MAX_FEATURES = 4096
 
 
 class Nearest:
@@ -39,8 +40,11 @@ class Nearest:
     def fit(self, train: Dataset, seed: int) -> None:
         from sklearn.neighbors import NearestNeighbors
 
-        features = min(_MAX_FEATURES, input_size(train))
-        train, note = affordable(train, lambda n: _cost(n, features), self._seconds, seed)
+        size = input_size(train)
+        features = min(_MAX_FEATURES, size)
+        train, note = affordable(
+            train, lambda n: _cost(n, features) + flatten_cost(size, n, features), self._seconds, seed
+        )
         y = require_target(train)
         self._shape = y.shape[1:]
         self._ragged = train.kind == "dense" and has_ragged_fields(train, self._shape)

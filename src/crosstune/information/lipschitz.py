@@ -23,6 +23,7 @@ PERCENTILE_STATEMENT = (
     "a percentile voids the guarantee of the transfer bound"
 )
 _BLOCK_BYTES = 64 * 2**20
+_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -168,14 +169,26 @@ def support_slopes(x: Tensor, y: Tensor, losses_x: Tensor, losses_y: Tensor) -> 
     Its maximum is the smallest constant tau with ``|E_y l - E_x l| <= tau W1`` guaranteed for **every** pair of
     measures on these two supports (the proof needs pairs of one x and one y only). x: (n, d), y: (m, d).
     """
-    x, y = x.double(), y.double()
+    shift = x.double().mean(dim=0)
+    x, y = x.double() - shift, y.double() - shift
     losses_x, losses_y = losses_x.double(), losses_y.double()
     best = torch.zeros(y.shape[0], dtype=torch.float64, device=y.device)
     step = max(1, _BLOCK_BYTES // (8 * max(1, x.shape[0])))
     for start in range(0, y.shape[0], step):
         part = slice(start, start + step)
-        distance = torch.cdist(y[part], x, compute_mode="donot_use_mm_for_euclid_dist")
+        distance = _distances(y[part], x)
         rise = (losses_y[part, None] - losses_x[None, :]).abs()
-        slope = torch.where(distance > 0, rise / distance, torch.zeros_like(rise))
+        slope = torch.where(distance > 0, rise / distance.clamp_min(_TINY), torch.zeros_like(rise))
         best[part] = slope.max(dim=1).values
     return best
+
+
+def _distances(y: Tensor, x: Tensor) -> Tensor:
+    """(m, n) float64 distances: one product, with close pairs recomputed by differences (a slope divides by them)."""
+    norms = y.square().sum(dim=1)[:, None] + x.square().sum(dim=1)[None, :]
+    squared = (norms - 2.0 * y @ x.T).clamp_min_(0.0)
+    rows, cols = torch.nonzero(squared < 1e-8 * norms, as_tuple=True)
+    for start in range(0, rows.numel(), 4096):
+        r, c = rows[start : start + 4096], cols[start : start + 4096]
+        squared[r, c] = (y[r] - x[c]).square().sum(dim=1)
+    return squared.sqrt_()

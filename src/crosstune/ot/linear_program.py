@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ def exact(
     warm: tuple[Tensor, Tensor] | None = None,
     max_iterations: int = 10_000_000,
     reduce: bool = True,
-    memory_limit: int = MEMORY_LIMIT,
+    memory_limit: int | None = None,
 ) -> Coupling:
     """Exact optimal transport cost ``min_P sum_ij P_ij c(x_i, y_j)`` between two weighted clouds.
 
@@ -48,20 +48,26 @@ def exact(
 
     Returns a ``Coupling`` whose ``value`` has exact gradients to y and to x (envelope theorem), in the cost's
     units: W2 squared for "sqeuclidean", W1 for "euclidean". ``gap`` bounds primal minus dual cost.
-    Raises ``DataError`` for malformed points and for problems whose cost matrix exceeds ``memory_limit`` bytes.
+    Raises ``DataError`` for malformed points and for problems that exceed ``memory_limit`` bytes (default 2 GiB).
     """
     check_cost(cost)
     dtype = check_pair(x, y)
     n, m = raw_points(x).shape[0], y.shape[0]
     wa, wb = weights(a, n, "a", y.device), weights(b, m, "b", y.device)
-    _check_memory(n, m, dtype.itemsize, reduce, memory_limit)
     source = as_prepared(x, cost, dtype)
     moved = y.to(source.points.dtype)
-    basis, solver = _optimum(source, moved.detach(), wa, wb, warm, max_iterations, reduce)
+    basis, solver = optimum(
+        source, moved.detach(), wa, wb,
+        warm=warm, max_iterations=max_iterations, reduce=reduce, memory_limit=memory_limit,
+    )  # fmt: skip
     plan = SparsePlan(rows=basis.rows, cols=basis.cols, mass=basis.mass, shape=(n, m))
     points = source.points if isinstance(x, PreparedSource) else x.to(source.points.dtype)
-    value = plan_cost(points, moved, source, plan)
-    error = _marginal_error(plan, wa, wb)
+    return certify(plan_cost(points, moved, source, plan), plan, basis, wa, wb, solver, cost)
+
+
+def certify(value: Tensor, plan: SparsePlan, basis: Basis, a: Tensor, b: Tensor, solver: str, cost: str) -> Coupling:
+    """The record of a solved program, with the plan's marginals checked against the weights."""
+    error = _marginal_error(plan, a, b)
     return Coupling(
         value=value,
         plan=plan,
@@ -89,25 +95,53 @@ def _check_memory(n: int, m: int, itemsize: int, reduce: bool, limit: int) -> No
         )
 
 
-def _optimum(
-    source: PreparedSource, y: Tensor, a: Tensor, b: Tensor, warm: tuple[Tensor, Tensor] | None,
-    max_iterations: int, reduce: bool,
-) -> tuple[Basis, str]:  # fmt: skip
-    """Solve on the support of the weights; rows are the larger side."""
+@dataclass(frozen=True)
+class LabelCost:
+    """A term ``between[codes_x_i, codes_y_j]`` added to the cost. between: (C, C') float64."""
+
+    codes_x: Tensor
+    codes_y: Tensor
+    between: Tensor
+
+    def matrix(self, rows: Tensor, cols: Tensor) -> Tensor:
+        return self.between[self.codes_x[rows]][:, self.codes_y[cols]]
+
+
+def optimum(
+    source: PreparedSource,
+    y: Tensor,
+    a: Tensor,
+    b: Tensor,
+    *,
+    labels: LabelCost | None = None,
+    warm: tuple[Tensor, Tensor] | None = None,
+    max_iterations: int = 10_000_000,
+    reduce: bool = True,
+    memory_limit: int | None = None,
+) -> tuple[Basis, str]:
+    """Arcs and potentials of an optimal plan, and which solver found them; rows are the larger side.
+
+    Solved on the support of the weights (float64). Points without weight get potentials afterwards.
+    """
+    _check_memory(a.numel(), b.numel(), y.dtype.itemsize, reduce, memory_limit or MEMORY_LIMIT)
     keep_x, keep_y = torch.nonzero(a > 0).squeeze(1), torch.nonzero(b > 0).squeeze(1)
     whole = keep_x.numel() == a.numel() and keep_y.numel() == b.numel()
-    matrix = cost_matrix(source, y)
+    entire = cost_matrix(source, y)
+    if labels is not None:
+        entire += labels.matrix(torch.arange(a.numel()), torch.arange(b.numel())).to(entire.dtype)
+    matrix = entire
     if not whole:
-        matrix = matrix[keep_x][:, keep_y]
+        matrix = entire[keep_x][:, keep_y]
         a, b = a[keep_x], b[keep_y]
     flip = matrix.shape[0] < matrix.shape[1]
     tall, supply, demand = (matrix.T.contiguous(), b, a) if flip else (matrix, a, b)
 
     def row_costs(rows: Tensor) -> Tensor:
-        other = slice(None) if whole else (keep_x if flip else keep_y)
-        if flip:
-            return cost_matrix(source.double(other), y[keep_y[rows]].double()).T.contiguous()
-        return cost_matrix(source.double(keep_x[rows]), y[other].double())
+        mine, theirs = (keep_x, keep_y[rows]) if flip else (keep_x[rows], keep_y)
+        block = cost_matrix(source.double(mine), y[theirs].double())
+        if labels is not None:
+            block += labels.matrix(mine, theirs)
+        return block.T.contiguous() if flip else block
 
     hint = None
     if warm is not None:
@@ -130,7 +164,7 @@ def _optimum(
         f=(basis.g if flip else basis.f).to(y.device),
         g=(basis.f if flip else basis.g).to(y.device),
     )
-    return (basis if whole else _extend(basis, cost_matrix(source, y), keep_x, keep_y)), solver
+    return (basis if whole else _extend(basis, entire, keep_x, keep_y)), solver
 
 
 def _extend(basis: Basis, matrix: Tensor, keep_x: Tensor, keep_y: Tensor) -> Basis:

@@ -89,7 +89,7 @@ def _base_model(backbone: Mapping[str, Any]) -> str:
 
 def _selected_on(record: RunRecord) -> str:
     for split in record.splits():
-        for prediction in (record.predictions(split).get(record.method) or {}).values():
+        for prediction in record.predictions_of(split, record.method).values():
             return prediction.selected_on
     return "validation"
 

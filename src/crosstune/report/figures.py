@@ -14,7 +14,7 @@ from crosstune.report import svg
 from crosstune.report.record import RunRecord
 from crosstune.report.scores import ArmScore
 from crosstune.report.summary import BoundStage, Summary
-from crosstune.report.words import number, with_interval
+from crosstune.report.words import number, short, with_interval
 
 STAGE_LABELS = {"before": "before alignment", "after-align": "after alignment", "after-fit": "after fitting"}
 TRAINING_STAGES = {"source_head": "source head", "align": "alignment", "fit": "fitting"}
@@ -46,9 +46,10 @@ def forest(summary: Summary) -> svg.Drawing | None:
         alt = f"Forest plot of {summary.split} {summary.metric}: " + "; ".join(
             f"{a.label} {with_interval(a.value, a.low, a.high)}" for a in arms
         )
+        ticks = " Ticks: single seeds." if any(len(a.by_seed) > 1 for a in arms) else ""
         caption = (
             f"Score on {summary.split} with 95 % bootstrap interval over rows. Circle: method; diamond: control; "
-            "square: floor. Dashed: the method's score."
+            f"square: floor. Dashed: the method's score.{ticks}"
         )
         return svg.export(figure, f"forest-{summary.split}", alt, caption)
 
@@ -70,7 +71,7 @@ def _label_rows(axes: Any, arms: Sequence[ArmScore]) -> None:
     for row, arm in enumerate(arms):
         weight = "bold" if arm.role == "method" else "normal"
         options: Any = {"transform": left, "va": "bottom", "bbox": under}
-        axes.text(0.0, -row + 0.2, svg.clean(arm.label, 30), fontweight=weight, ha="left", **options)
+        axes.text(0.0, -row + 0.2, short(arm.label, 30), fontweight=weight, ha="left", **options)
         score = with_interval(arm.value, arm.low, arm.high)
         axes.text(1.0, -row + 0.2, score, color=svg.MUTED, ha="right", fontsize=11, **options)
 
@@ -135,7 +136,7 @@ def validation_curve(record: RunRecord, summary: Summary) -> svg.Drawing | None:
                 x, y = np.asarray(points, dtype=float).T
                 axes.plot(x, y, color=svg.METHOD if ours else svg.CONTROL, linewidth=2 if ours else 1.3,
                           linestyle="-" if ours else styles.get(arm, "-"), marker="o" if len(x) < 3 else None,
-                          markersize=4, label=svg.clean(record.label(arm), 26) if i == 0 else None)  # fmt: skip
+                          markersize=4, label=short(record.label(arm), 26) if i == 0 else None)  # fmt: skip
                 if ours:
                     best = int(np.argmin(y) if summary.direction == "lower" else np.argmax(y))
                     axes.plot(x[best], y[best], "o", color=svg.PAPER, markersize=9, markeredgecolor=svg.METHOD,
@@ -148,7 +149,9 @@ def validation_curve(record: RunRecord, summary: Summary) -> svg.Drawing | None:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.legend(loc="best")
         alt = f"Validation {summary.metric} by step; best of {record.label(record.method)}: {', '.join(selected)}"
-        caption = f"Validation {summary.metric} by step of fitting. Ring: the method's best step ({selected[0]})."
+        caption = (
+            f"Validation {summary.metric} by step of fitting. Ring: the method's best step ({', '.join(selected)})."
+        )
         return svg.export(figure, "validation", alt, caption)
 
 
@@ -259,7 +262,7 @@ def _bound_legend(parts: Any) -> tuple[list[Any], list[str]]:
     from matplotlib.patches import Patch
 
     marks = [
-        Line2D([], [], marker=mark, color="none", markerfacecolor=svg.PAPER, markeredgecolor=svg.INK, markersize=8)
+        Line2D([], [], marker=mark, linestyle="none", markerfacecolor=svg.PAPER, markeredgecolor=svg.INK, markersize=8)
         for mark in ("D", "o")
     ]
     handles = [*(Patch(color=colour) for _, _, colour in parts), *marks]

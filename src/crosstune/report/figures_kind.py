@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from crosstune.report import svg
 from crosstune.report.record import Prediction, RunRecord
-from crosstune.report.words import number
+from crosstune.report.words import number, short
 
 MOST_CLASSES = 20
 _MOST_OUTPUTS = 4
@@ -31,9 +31,9 @@ class View:
 
 def prediction_view(record: RunRecord, split: str) -> View:
     """The view of the method's predictions on ``split`` (its first seed)."""
-    seeds = record.predictions(split).get(record.method) or {}
-    first = min(seeds, default=None)
-    if first is None or not len(seeds[first]):
+    first = min(record.prediction_files(split).get(record.method, {}), default=None)
+    seeds = {} if first is None else record.predictions_of(split, record.method, first)
+    if first not in seeds or not len(seeds[first]):
         return View(remarks=(f"No predictions of the method on {split} were recorded.",))
     prediction, dropped = _usable(seeds[first])
     if not len(prediction):
@@ -91,7 +91,7 @@ def _confused_pairs(counts: np.ndarray, names: list[str]) -> tuple[tuple[str, ..
     order = np.argsort(-wrong, axis=None, kind="stable")[:10]
     pairs = [divmod(int(i), len(counts)) for i in order]
     return tuple(
-        (names[t], names[p], str(wrong[t, p]), f"{100 * wrong[t, p] / counts[t].sum():.0f} %")
+        (short(names[t], 40), short(names[p], 40), str(wrong[t, p]), f"{100 * wrong[t, p] / counts[t].sum():.0f} %")
         for t, p in pairs
         if wrong[t, p]
     )
@@ -112,7 +112,7 @@ def _confusion(counts: np.ndarray, names: list[str], prediction: Prediction) -> 
         axes.set_xlim(-0.5, k - 0.5)
         axes.set_ylim(k - 0.5, -0.5)
         axes.set_aspect("equal")
-        short = [svg.clean(n, 14) for n in names]
+        short = [short(n, 14) for n in names]
         tilt = max(len(n) for n in short) > 3
         axes.set_xticks(range(k), short, rotation=45 if tilt else 0, ha="right" if tilt else "center",
                         rotation_mode="anchor" if tilt else "default")  # fmt: skip
@@ -144,7 +144,7 @@ def _multilabel(record: RunRecord, prediction: Prediction) -> View:
         hits = int((truth & said[:, k]).sum())
         mixed = 0 < truth.sum() < len(truth)
         rows.append((
-            str(names[k]) if k < len(names) else f"label {k}",
+            short(names[k], 40) if k < len(names) else f"label {k}",
             str(int(truth.sum())),
             number(hits / said[:, k].sum() if said[:, k].any() else None),
             number(hits / truth.sum() if truth.any() else None),
@@ -169,11 +169,11 @@ def _label_bars(rows: list[Any], prediction: Prediction) -> svg.Drawing:
         y = np.arange(len(shown))
         axes.barh(y, values, height=0.6, color=svg.METHOD)
         axes.plot(prevalence[: len(shown)], y, "|", color=svg.INK, markersize=12, markeredgewidth=2)
-        axes.set_yticks(y, [svg.clean(r[0], 22) for r in shown])
+        axes.set_yticks(y, [short(r[0], 22) for r in shown])
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
         axes.set_xlabel("average precision (tick: prevalence)")
-        alt = "Average precision per label: " + ", ".join(f"{svg.clean(r[0])} {r[4]}" for r in shown)
+        alt = "Average precision per label: " + ", ".join(f"{short(r[0])} {r[4]}" for r in shown)
         more = f" First {len(shown)} of {len(rows)} labels." if len(rows) > len(shown) else ""
         caption = f"Average precision per label on {prediction.split}; the tick is what guessing would score.{more}"
         return svg.export(figure, "labels", alt, caption)
@@ -210,10 +210,10 @@ def _scatter(truth: np.ndarray, value: np.ndarray, name: str, k: int, prediction
         axes.grid()
         axes.set_xlabel("truth")
         axes.set_ylabel("prediction")
-        axes.set_title(svg.clean(name, 40), loc="left")
+        axes.set_title(short(name, 40), loc="left")
         both = len(truth) > 1 and np.ptp(truth) > 0 and np.ptp(value) > 0
         r = f"; correlation {number(float(np.corrcoef(truth, value)[0, 1]))}" if both else ""
-        alt = f"Prediction against truth for {svg.clean(name)}, {len(truth)} rows{r}"
+        alt = f"Prediction against truth for {short(name)}, {len(truth)} rows{r}"
         shown = f" {len(keep)} of {len(truth)} rows drawn." if len(keep) < len(truth) else ""
         caption = f"Prediction against truth on {prediction.split} (seed {prediction.seed}){r}. Dashed: perfect.{shown}"
         return svg.export(figure, f"scatter-{k}", alt, caption)
@@ -229,7 +229,7 @@ def _residuals(residual: np.ndarray, name: str, k: int, prediction: Prediction) 
         axes.set_xlabel("prediction \u2212 truth")
         axes.set_ylabel("rows")
         mean, spread = float(residual.mean()), float(residual.std())
-        alt = f"Histogram of residuals of {svg.clean(name)}: mean {number(mean)}, standard deviation {number(spread)}"
+        alt = f"Histogram of residuals of {short(name)}: mean {number(mean)}, standard deviation {number(spread)}"
         caption = f"Residuals on {prediction.split}: mean {number(mean)}, standard deviation {number(spread)}."
         return svg.export(figure, f"residuals-{k}", alt, caption)
 

@@ -16,7 +16,7 @@ from crosstune.report.record import RunRecord, read_run
 from crosstune.report.summary import BoundStage, Summary, reveal_command, summary_of
 from crosstune.report.templating import environment
 from crosstune.report.verdict import PARTS
-from crosstune.report.words import number, seconds, span
+from crosstune.report.words import number, seconds, short, span
 
 BADGES = {"use": "Worth it", "use-other": "Use something simpler", "undecided": "Undecided"}
 BOUND_TERMS = (
@@ -29,7 +29,7 @@ BOUND_TERMS = (
     ("neg_leep", "\u2212LEEP", "error of the transferred source predictor"),
     ("err_t", "err_t", "measured target error"),
     ("slack", "slack", "bound minus err_t"),
-    ("floor", "floor", "H(z\u2032) \u2212 log K: what few source classes leave at least"),
+    ("floor", "floor of H(z\u2032|z)", "H(z\u2032) \u2212 log K: what few source classes leave at least"),
     ("spread_ratio", "spread", "target spread over source spread; below 0.5 the target cloud has contracted"),
     ("self_distance", "self-distance", "distance of a sample of the source to itself: 0 if the estimator is sound"),
 )
@@ -58,6 +58,7 @@ def render_html(record: RunRecord) -> str:
     folder = str(record.path)
     context = {
         "run": record,
+        "title": short(record.name, 90),
         "css": Markup((files("crosstune.report") / "templates" / "report.css").read_text(encoding="utf-8")),
         "main": main,
         "summaries": summaries[::-1],
@@ -113,11 +114,11 @@ def _tiles(summary: Summary) -> list[dict[str, str]]:
     tiles = []
     method = summary.arm(summary.method)
     if method is not None and method.value is not None:
-        tiles.append(_tile(f"{method.label}, {summary.metric}", *_figure(method)))
+        tiles.append(_tile(f"{short(method.label)}, {summary.metric}", *_figure(method)))
     floors = [a for a in summary.arms if a.role == "floor" and a.error is not None]
     if floors:
         best = min(floors, key=lambda a: a.error if a.error is not None else 0.0)
-        tiles.append(_tile(f"best floor: {best.label}", *_figure(best)))
+        tiles.append(_tile(f"best floor: {short(best.label)}", *_figure(best)))
     for part, (_, subject, _) in PARTS.items():
         gain = getattr(summary.verdict, part)
         if gain is not None:

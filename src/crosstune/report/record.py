@@ -169,12 +169,17 @@ class RunRecord:
 
     def predictions(self, split: str) -> dict[str, dict[int, Prediction]]:
         """Arm -> seed -> prediction. Files that cannot be read are left out (an interrupted run may have one)."""
-        loaded: dict[str, dict[int, Prediction]] = {}
-        for arm, files in self.prediction_files(split).items():
-            for seed, file in files.items():
-                prediction = _read_prediction(file, arm, seed, split, self.kind, self.task.get("shape"))
+        loaded = {arm: self.predictions_of(split, arm) for arm in self.prediction_files(split)}
+        return {arm: seeds for arm, seeds in loaded.items() if seeds}
+
+    def predictions_of(self, split: str, arm: str, seed: int | None = None) -> dict[int, Prediction]:
+        """Seed -> prediction of one arm, of one seed or of all: fields of many arms need not fit in memory at once."""
+        loaded: dict[int, Prediction] = {}
+        for one, file in self.prediction_files(split).get(arm, {}).items():
+            if seed is None or one == seed:
+                prediction = _read_prediction(file, arm, one, split, self.kind)
                 if prediction is not None:
-                    loaded.setdefault(arm, {})[seed] = prediction
+                    loaded[one] = prediction
         return loaded
 
     def diagnostics(self, what: str, arm: str | None = None) -> dict[int, dict[str, np.ndarray]]:
@@ -273,7 +278,7 @@ def _read_events(file: Path) -> tuple[tuple[Mapping[str, Any], ...], int]:
     return tuple(events), ignored
 
 
-def _read_prediction(file: Path, arm: str, seed: int, split: str, kind: str, shape: Any) -> Prediction | None:
+def _read_prediction(file: Path, arm: str, seed: int, split: str, kind: str) -> Prediction | None:
     try:
         table = pq.read_table(file)
     except (OSError, pa.ArrowInvalid):

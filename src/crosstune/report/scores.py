@@ -7,6 +7,7 @@ how much the seed does; the figure of each seed is kept next to it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 
 from crosstune.errors import DataError
 from crosstune.metrics import Metric, get_metric
-from crosstune.metrics.base import Kept
+from crosstune.metrics.base import Kept, MeanMetric
 from crosstune.metrics.bootstrap import interval, paired_difference
 from crosstune.report.record import Arm, Prediction, RunRecord
 
@@ -75,32 +76,51 @@ class ArmScore:
     note: str | None = None
 
 
-class SeedMean(Metric):
-    """A metric averaged over seeds, so that rows can be resampled with all seeds of a row kept together.
+@dataclass(frozen=True)
+class Facts:
+    """What a metric needs to know of each row: a few numbers instead of the predicted fields.
 
-    prediction: (n, S, ...), the inner metric's prediction with a seed axis behind the rows; target: (n, ...).
+    parts: arrays (n, S, ...) with a seed axis behind the rows. Stands in for a prediction in ``metrics.bootstrap``,
+    which asks it for its length, its shape and slices of rows.
     """
+
+    parts: tuple[np.ndarray, ...]
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def __getitem__(self, rows: Any) -> Facts:
+        return Facts(tuple(part[rows] for part in self.parts))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.parts[0].shape[:2]
+
+
+class SeedMean(Metric):
+    """A metric averaged over seeds, on facts: rows are resampled with all seeds of a row kept together."""
 
     def __init__(self, inner: Metric) -> None:
         self.inner = inner
         self.name, self.direction, self.summary = inner.name, inner.direction, inner.summary
         self.low, self.high, self.kinds = inner.low, inner.high, inner.kinds
 
-    def check(self, prediction: np.ndarray, target: np.ndarray, first_row: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        checked = [self.inner.check(prediction[:, s], target, first_row) for s in range(prediction.shape[1])]
-        return np.stack([p for p, _ in checked], axis=1), checked[0][1]
+    def facts(self, predictions: list[np.ndarray], target: np.ndarray) -> Facts:
+        """Facts of the rows from one prediction (n, ...) per seed. Raises DataError for unusable predictions."""
+        kept = [self.inner.keep(*self.inner.check(prediction, target)) for prediction in predictions]
+        return Facts(tuple(np.stack(parts, axis=1) for parts in zip(*kept)))
 
-    def keep(self, prediction: np.ndarray, target: np.ndarray) -> Kept:
-        kept = [self.inner.keep(prediction[:, s], target) for s in range(prediction.shape[1])]
-        return tuple(np.stack(parts, axis=1) for parts in zip(*kept))
+    def check(self, prediction: Any, target: np.ndarray, first_row: int = 0) -> tuple[Any, np.ndarray]:
+        return prediction, target
+
+    def keep(self, prediction: Any, target: np.ndarray) -> Kept:
+        return prediction.parts
 
     def finish(self, *kept: np.ndarray) -> float:
         return float(np.mean([self.inner.finish(*(part[:, s] for part in kept)) for s in range(kept[0].shape[1])]))
 
-    def per_sample(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray | None:
-        each = [self.inner.per_sample(prediction[:, s], target) for s in range(prediction.shape[1])]
-        known = [contribution for contribution in each if contribution is not None]
-        return np.mean(known, axis=0) if len(known) == len(each) else None
+    def per_sample(self, prediction: Any, target: np.ndarray) -> np.ndarray | None:
+        return prediction.parts[0].mean(axis=1) if isinstance(self.inner, MeanMetric) else None
 
 
 def metric_of(record: RunRecord) -> Metric:
@@ -110,56 +130,72 @@ def metric_of(record: RunRecord) -> Metric:
 
 def score_arms(record: RunRecord, split: str) -> tuple[ArmScore, ...]:
     """Every arm of run.json and every arm that has predictions: the method first, then controls, then floors."""
-    metric = metric_of(record)
-    stacks = {arm: _stack(seeds) for arm, seeds in record.predictions(split).items()}
+    metric = SeedMean(metric_of(record))
     arms = dict(record.arms)
-    for name in stacks:
-        arms.setdefault(name, Arm(name, "floor" if name.startswith("floor") else "control", record.label(name), "ok",
-                                  None, None))  # fmt: skip
+    for name in record.prediction_files(split):
+        role = "floor" if name.startswith("floor") else "control"
+        arms.setdefault(name, Arm(name, role, record.label(name), "ok", None, None))
+    stacks = {name: _stack(metric, record.predictions_of(split, name)) for name in arms}
     method = stacks.get(record.method)
-    return tuple(_score(metric, arm, stacks.get(name), method, name == record.method) for name, arm in arms.items())
+    pair = method if isinstance(method, _Stack) else None
+    return tuple(_score(metric, arm, stacks[name], pair, name == record.method) for name, arm in arms.items())
 
 
 @dataclass(frozen=True)
 class _Stack:
-    """Predictions of one arm: rows (n,), target (n, ...), prediction (n, S, ...), and the S seeds."""
+    """One arm reduced to facts. rows: (n,); seeds: S of them; marks: (n, 2), sum and square sum of each target."""
 
     rows: np.ndarray
-    target: np.ndarray
-    prediction: np.ndarray
+    facts: Facts
+    marks: np.ndarray
     seeds: tuple[int, ...]
 
     def take(self, rows: np.ndarray) -> _Stack:
         keep = np.searchsorted(self.rows, rows)
-        return _Stack(rows, self.target[keep], self.prediction[keep], self.seeds)
+        return _Stack(rows, self.facts[keep], self.marks[keep], self.seeds)
 
 
-def _stack(seeds: Mapping[int, Prediction]) -> _Stack:
+def _stack(metric: SeedMean, seeds: Mapping[int, Prediction]) -> _Stack | str | None:
+    """The facts of an arm; None without predictions, the reason where they cannot be scored."""
+    if not seeds:
+        return None
     rows = next(iter(seeds.values())).rows
     for prediction in seeds.values():
         rows = np.intersect1d(rows, prediction.rows)
-    aligned = [seeds[seed].take(rows) for seed in sorted(seeds)]
-    return _Stack(rows, aligned[0].target, np.stack([p.prediction for p in aligned], axis=1), tuple(sorted(seeds)))
+    if not len(rows):
+        return None
+    order = tuple(sorted(seeds))
+    aligned = [seeds[seed].take(rows) for seed in order]
+    target = aligned[0].target
+    try:
+        facts = metric.facts([p.prediction for p in aligned], target)
+    except DataError as error:
+        return f"no score: {error.problem}"
+    flat = target.reshape(len(rows), -1).astype(np.float64)
+    return _Stack(rows, facts, np.column_stack([flat.sum(axis=1), (flat**2).sum(axis=1)]), order)
 
 
-def _score(metric: Metric, arm: Arm, stack: _Stack | None, method: _Stack | None, is_method: bool) -> ArmScore:
+def _score(metric: SeedMean, arm: Arm, stack: _Stack | str | None, method: _Stack | None, is_method: bool) -> ArmScore:
     steps = arm.raw.get("steps")
     plain: dict[str, Any] = {
-        "arm": arm.name, "role": arm.role, "label": arm.label, "status": arm.status, "seconds": arm.seconds,
+        "arm": arm.name,
+        "role": arm.role,
+        "label": arm.label,
+        "status": arm.status,
+        "seconds": arm.seconds,
         "steps": int(steps) if isinstance(steps, int | float) else None,
-    }  # fmt: skip
-    if stack is None or not len(stack.rows):
-        return ArmScore(**plain, note=arm.note or _why_missing(arm.status))
-    mean = SeedMean(metric)
-    try:
-        value = mean.score(stack.prediction, stack.target)
-        by_seed = {s: metric.score(stack.prediction[:, i], stack.target) for i, s in enumerate(stack.seeds)}
-    except DataError as error:
-        return ArmScore(**plain, rows=len(stack.rows), note=f"no score: {error.problem}")
-    low, high = _interval(mean, stack)
+    }
+    if not isinstance(stack, _Stack):
+        return ArmScore(**plain, note=stack or arm.note or _why_missing(arm.status))
+    value = metric.finish(*stack.facts.parts)
+    if math.isnan(value):
+        note = f"no score: {metric.name} is undefined for these {len(stack.rows)} rows"
+        return ArmScore(**plain, rows=len(stack.rows), note=note)
+    each = {s: metric.finish(*(p[:, i : i + 1] for p in stack.facts.parts)) for i, s in enumerate(stack.seeds)}
+    low, high = _interval(metric, stack)
     difference, trouble = None, None
     if method is not None and not is_method:
-        difference, trouble = _difference(mean, stack, method)
+        difference, trouble = _difference(metric, stack, method)
     return ArmScore(
         **plain,
         value=value,
@@ -167,7 +203,7 @@ def _score(metric: Metric, arm: Arm, stack: _Stack | None, method: _Stack | None
         high=high,
         error=metric.error(value),
         rows=len(stack.rows),
-        by_seed=by_seed,
+        by_seed=each,
         difference=difference,
         note=arm.note or trouble,
     )
@@ -181,29 +217,34 @@ def _why_missing(status: str) -> str:
     }.get(status, "no predictions recorded")
 
 
-def _interval(metric: Metric, stack: _Stack) -> tuple[float | None, float | None]:
+def _prediction(stack: _Stack) -> Any:
+    """Facts in the place of a prediction: all that the bootstrap does with one is to hand it back to the metric."""
+    return stack.facts
+
+
+def _interval(metric: SeedMean, stack: _Stack) -> tuple[float | None, float | None]:
     if len(stack.rows) < FEWEST_ROWS:
         return None, None
     try:
-        return interval(metric, stack.prediction, stack.target, seed=SEED, level=LEVEL)
+        return interval(metric, _prediction(stack), stack.marks, seed=SEED, level=LEVEL)
     except DataError:
         return None, None
 
 
-def _difference(metric: Metric, other: _Stack, method: _Stack) -> tuple[Difference | None, str | None]:
+def _difference(metric: SeedMean, other: _Stack, method: _Stack) -> tuple[Difference | None, str | None]:
     rows = np.intersect1d(other.rows, method.rows)
     if not len(rows):
         return None, "scored on other rows than the method, so not comparable"
     a, b = other.take(rows), method.take(rows)
-    if a.target.shape != b.target.shape or not np.array_equal(a.target, b.target, equal_nan=True):
+    if not np.array_equal(a.marks, b.marks, equal_nan=True):
         return None, "scored against another target than the method, so not comparable"
     try:
-        paired = paired_difference(metric, a.prediction, b.prediction, a.target, seed=SEED, level=LEVEL)
+        paired = paired_difference(metric, _prediction(a), _prediction(b), a.marks, seed=SEED, level=LEVEL)
     except DataError as error:
         return None, f"no paired difference: {error.problem}"
     few = len(rows) < FEWEST_ROWS
     # Two equal scores reached by different sums differ by rounding; that is a tie, not a lead.
-    dust = 1e-12 * max(abs(metric.error(metric.score(side.prediction, side.target))) for side in (a, b))
+    dust = 1e-12 * max(abs(metric.error(metric.finish(*side.facts.parts))) for side in (a, b))
     value, low, high = (0.0 if abs(v) <= dust else v for v in (paired.difference, paired.low, paired.high))
     note = None if len(rows) == len(other.rows) == len(method.rows) else f"compared on the {len(rows)} common rows only"
     return Difference(

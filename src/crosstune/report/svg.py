@@ -126,15 +126,6 @@ def _tag(tag: str, name: str) -> str:
     return tag
 
 
-def clean(text: str, longest: int = 28) -> str:
-    """A name fit for an axis: no control characters (XML forbids them), one line, cut in the middle if too long."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    if len(text) <= longest:
-        return text
-    tail = longest // 3
-    return f"{text[: longest - tail - 1]}\u2026{text[-tail:]}"
-
-
 def bare(axes: Axes) -> None:
     """No frame and no ticks: for images."""
     axes.set_xticks([])

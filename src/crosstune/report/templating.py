@@ -8,8 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from crosstune.report.words import number, seconds, span
+
+_CONTROLS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), *range(127, 160)], " ")
 
 
 @lru_cache(maxsize=1)
@@ -19,12 +22,18 @@ def environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("crosstune.report"),
         autoescape=lambda name: name is None or not name.endswith(".md.j2"),
         undefined=jinja2.StrictUndefined,
+        finalize=_printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     made.filters.update(number=number, seconds=seconds, md=escape_markdown, yaml=yaml_scalar)
     made.globals.update(span=span, width=_width)
     return made
+
+
+def _printable(value: Any) -> Any:
+    """Text without control characters, which HTML does not allow even when escaped."""
+    return value.translate(_CONTROLS) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _width(scored: Any) -> float | None:

@@ -12,11 +12,11 @@ elaborate has to earn its place: it is recommended only when its lead cannot be 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from crosstune.report.scores import FEWEST_ROWS, ArmScore, Difference
-from crosstune.report.words import count, listed, number, span
+from crosstune.report.words import count, listed, number, short, span
 
 Answer = Literal["use", "use-other", "undecided"]
 
@@ -65,6 +65,7 @@ PARTS = {
 
 def decide(arms: tuple[ArmScore, ...], setting: Setting) -> Verdict:
     """The verdict over the arms of one split; never raises for arms that are missing, failed or tied."""
+    arms = tuple(replace(a, label=short(a.label), note=a.note and short(a.note, 160)) for a in arms)
     method = next((a for a in arms if a.role == "method"), None)
     scored = [a for a in arms if a.error is not None]
     floors = [a for a in scored if a.role == "floor"]

@@ -62,6 +62,15 @@ def seconds(value: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def short(text: str, longest: int = 60) -> str:
+    """One printable line, cut in the middle if too long (XML and terminals have no use for control characters)."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    if len(text) <= longest:
+        return text
+    tail = longest // 3
+    return f"{text[: longest - tail - 1]}\u2026{text[-tail:]}"
+
+
 def count(value: int, what: str) -> str:
     """ "1 row", "2 rows"."""
     return f"{value:,} {what}{'' if value == 1 else 's'}"

@@ -42,6 +42,17 @@ class LoadedModel:
         names = self.config["task"].get("classes")
         return None if names is None else tuple(names)
 
+    @property
+    def columns(self) -> list[str] | None:
+        """Column names of a table, in the model's order."""
+        names = self.config["task"].get("columns")
+        return None if names is None else list(names)
+
+    def _read(self, X: Any, lengths: Any) -> Dataset:
+        if isinstance(X, Dataset):
+            return X
+        return from_arrays(X, lengths=lengths, keep=tuple(self.columns or ()))
+
     def prepare(self, data: Dataset) -> Dataset:
         """Match new data to what the model was fitted on: columns by name, categories by name, shape checked."""
         return match_columns(data, self.config)
@@ -52,13 +63,11 @@ class LoadedModel:
 
     def predict(self, X: Any, *, lengths: Any = None) -> np.ndarray:
         """Labels (class names), values or fields for raw ``X`` (arrays, list of ragged series, data frame)."""
-        data = X if isinstance(X, Dataset) else from_arrays(X, lengths=lengths)
-        return self.decide(self.predict_canonical(data))
+        return self.decide(self.predict_canonical(self._read(X, lengths)))
 
     def predict_proba(self, X: Any, *, lengths: Any = None) -> np.ndarray:
         """Class or label probabilities (n, K)."""
-        data = X if isinstance(X, Dataset) else from_arrays(X, lengths=lengths)
-        return self.predict_canonical(data)
+        return self.predict_canonical(self._read(X, lengths))
 
     def decide(self, prediction: np.ndarray) -> np.ndarray:
         """Canonical predictions to decisions."""

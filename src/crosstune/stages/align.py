@@ -267,7 +267,7 @@ def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, 
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        monitor.event("step", stage="align", step=step, loss=float(loss), **{k: float(v) for k, v in values.items()})
+        monitor.event("step", stage="align", step=step, loss=float(loss.detach()), **{k: float(v.detach()) for k, v in values.items()})
         step += 1
         monitor.checkpoint("align", step, save)
     after = _measure(problem, fixed)

@@ -1,0 +1,110 @@
+"""Options that several verbs share, and the small amount of glue between them and the library."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from crosstune.errors import UsageError
+
+Data = Annotated[str, typer.Argument(help="A file: .npz, .npy, CSV, Parquet, HDF5 (file.h5 or file.h5::key).")]
+Run = Annotated[str, typer.Argument(help="A run folder.")]
+Target = Annotated[str | None, typer.Option(help="Key or column of the target (several columns: a,b,c).")]
+Groups = Annotated[str | None, typer.Option(help="Key or column of the groups that must not straddle a split.")]
+Time = Annotated[str | None, typer.Option("--time", help="Key or column to order rows by, for a temporal split.")]
+Lengths = Annotated[str | None, typer.Option(help="Key of the lengths of ragged series.")]
+Features = Annotated[str | None, typer.Option(help="Key of X, or the columns to use (a,b,c).")]
+Task = Annotated[str | None, typer.Option(help="classification, multilabel, regression or dense; inferred otherwise.")]
+Accept = Annotated[list[str] | None, typer.Option(help="Accept a finding that would refuse the data; repeatable.")]
+AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Allow unpickling of files you trust.")]
+DropMissing = Annotated[bool, typer.Option("--drop-missing-target", help="Leave out rows without a target.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+KINDS = ("classification", "multilabel", "regression", "dense")
+
+
+def read_data(
+    source: str, *, target: Any = None, groups: str | None = None, time: str | None = None, lengths: str | None = None,
+    features: str | None = None, task: str | None = None, allow_pickle: bool = False, drop_missing: bool = False,
+    classes: Any = None,
+) -> Any:  # fmt: skip
+    """The data set behind a command's arguments."""
+    from crosstune.data import read
+
+    if task is not None and task not in KINDS:
+        from crosstune.discovery import suggest
+
+        raise UsageError(f"--task {task}: there is no such task", fix=suggest(task, KINDS))
+    return read(
+        source, target=target, groups=groups, time=time, lengths=lengths, features=features, task=task,  # type: ignore[arg-type]
+        allow_pickle=allow_pickle, drop_missing_target=drop_missing, classes=classes,
+    )  # fmt: skip
+
+
+def emit(value: Any) -> None:
+    """JSON on stdout; NaN and infinities become null, as the standard has none."""
+    print(json.dumps(_finite(value), indent=1, default=str))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return value
+
+
+def say(text: str) -> None:
+    """A line for people, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
+    """``key=value`` pairs; values are JSON where they parse as such, text otherwise."""
+    out: dict[str, Any] = {}
+    for pair in pairs or []:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise UsageError(f"--set {pair}: expected key=value", fix="for instance --set align.steps=30")
+        try:
+            out[key] = json.loads(value)
+        except ValueError:
+            out[key] = value
+    return out
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """ "3" means seeds 0, 1, 2; "4,7" means those two."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--seeds {text!r} is not a number or a list of numbers", fix="--seeds 3 or --seeds 0,1,5") from None
+    if "," in text:
+        if len(set(numbers)) != len(numbers):
+            raise UsageError(f"--seeds {text!r} names a seed twice", fix="give each seed once")
+        return tuple(numbers)
+    if numbers[0] < 1:
+        raise UsageError(f"--seeds {text!r}: at least one seed is needed", fix="--seeds 1")
+    return tuple(range(numbers[0]))
+
+
+def parse_fractions(text: str) -> tuple[float, float, float]:
+    """Three numbers that sum to one."""
+    try:
+        parts = tuple(float(p) for p in text.replace("/", ",").split(","))
+    except ValueError:
+        parts = ()
+    if len(parts) != 3 or abs(sum(parts) - 1) > 1e-6 or min(parts) < 0:
+        raise UsageError(f"--fractions {text!r}: expected train,validation,test that sum to 1", fix="--fractions 0.6,0.2,0.2")
+    return parts  # type: ignore[return-value]
+
+
+def parse_names(text: str | None) -> Any:
+    """ "auto", "none" or a comma-separated list."""
+    if text is None or text == "auto":
+        return "auto"
+    return () if text == "none" else tuple(part.strip() for part in text.split(",") if part.strip())

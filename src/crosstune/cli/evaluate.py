@@ -1,0 +1,37 @@
+"""crosstune evaluate RUN DATA"""
+
+from __future__ import annotations
+
+import typer
+
+from crosstune.cli import common
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(evaluate)
+
+
+def evaluate(
+    run: common.Run,
+    data: common.Data,
+    target: common.Target = None,
+    lengths: common.Lengths = None,
+    features: common.Features = None,
+    allow_pickle: common.AllowPickle = False,
+    json: common.Json = False,
+) -> None:
+    """Score the model of a run on labelled data it has not seen."""
+    from crosstune.experiment import evaluate as score
+    from crosstune.runs import load_model
+
+    model = load_model(run)
+    dataset = common.read_data(
+        data, target=target, lengths=lengths, features=features or model.columns, task=model.kind, allow_pickle=allow_pickle,
+        classes=model.classes,
+    )  # fmt: skip
+    scores = score(model, dataset)
+    if json:
+        common.emit({"rows": len(dataset), "scores": [s.as_dict() for s in scores]})
+        return
+    for entry in scores:
+        print(f"{entry.metric:24} {entry.value:.4f}  [{entry.low:.4f}, {entry.high:.4f}]  {entry.rows} rows")

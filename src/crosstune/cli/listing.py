@@ -1,0 +1,90 @@
+"""crosstune list methods|backbones|tasks|metrics|floors"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from crosstune.cli import common
+
+WHAT = ("methods", "backbones", "tasks", "metrics", "floors", "proxies")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("list")(listing)
+
+
+def listing(
+    what: Annotated[str, typer.Argument(help="methods, backbones, tasks, metrics, floors or proxies.")],
+    json: common.Json = False,
+) -> None:
+    """What there is to choose from."""
+    from crosstune.discovery import suggest
+    from crosstune.errors import UsageError
+
+    if what not in WHAT:
+        raise UsageError(f"cannot list {what!r}", fix=suggest(what, WHAT))
+    rows: list[dict[str, Any]] = globals()[f"_{what}"]()
+    if json:
+        common.emit(rows)
+        return
+    width = max((len(row["name"]) for row in rows), default=0)
+    for row in rows:
+        print(f"{row['name']:{width}}  {row['summary']}")
+
+
+def _methods() -> list[dict[str, Any]]:
+    from crosstune.methods import methods
+
+    return [method.model_dump(mode="json") for method in methods().values()]
+
+
+def _backbones() -> list[dict[str, Any]]:
+    from crosstune.backbones import families, named
+
+    rows = [
+        {"name": n.name, "summary": n.summary, "repo": n.repo, "license": n.license, "sha256": n.sha256, "install": n.install}
+        for n in named().values()
+    ]
+    for family in families().values():
+        types = ", ".join(family.model_types)
+        rows.append({"name": f"twin-{family.name}", "summary": f"tiny random {family.name} for trials; {family.summary}"})
+        rows.append({"name": f"FOLDER or owner/name ({types})", "summary": f"{family.modality}: {family.summary}"})
+    return rows
+
+
+def _tasks() -> list[dict[str, Any]]:
+    kinds = {
+        "classification": "one class per row: y integer codes or names (n,)",
+        "multilabel": "any number of labels per row: y of 0 and 1 (n, K)",
+        "regression": "one or more values per row: y (n,) or (n, K)",
+        "dense": "a field per row: y of the shape of a signal (n, C, L) or (n, C, H, W)",
+    }
+    return [{"name": name, "summary": text} for name, text in kinds.items()]
+
+
+def _metrics() -> list[dict[str, Any]]:
+    from crosstune.metrics import all_metrics
+
+    return [
+        {"name": m.name, "summary": m.summary, "direction": m.direction, "range": [m.low, m.high], "kinds": list(m.kinds)}
+        for m in all_metrics().values()
+    ]
+
+
+def _floors() -> list[dict[str, Any]]:
+    from crosstune.floors import all_floors
+
+    return [
+        {"name": f.name, "summary": f.summary, "kinds": list(f.kinds), "modalities": list(f.modalities),
+         "unavailable": f.unavailable()}
+        for f in all_floors().values()
+    ]  # fmt: skip
+
+
+def _proxies() -> list[dict[str, Any]]:
+    from crosstune.discovery import discover
+
+    found = discover("crosstune.data.proxies", "PROXY")
+    return [{"name": p.name, "summary": getattr(p, "summary", "")} for p in found.values()]

@@ -1,0 +1,37 @@
+"""crosstune predict RUN DATA -o FILE"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from crosstune.cli import common
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(predict)
+
+
+def predict(
+    run: common.Run,
+    data: common.Data,
+    out: Annotated[str, typer.Option("--out", "-o", help="Where to: .parquet, .csv, .npy or .npz.")],
+    lengths: common.Lengths = None,
+    features: common.Features = None,
+    allow_pickle: common.AllowPickle = False,
+    json: common.Json = False,
+) -> None:
+    """Predict every row of a file with the model of a run (or of a model folder)."""
+    from crosstune.experiment import predict_file
+    from crosstune.runs import load_model
+
+    model = load_model(run)
+    dataset = common.read_data(
+        data, target=False, lengths=lengths, features=features or model.columns, allow_pickle=allow_pickle
+    )
+    rows = predict_file(model, dataset, out)
+    if json:
+        common.emit({"rows": rows, "out": out, "kind": model.kind, "classes": model.classes})
+    else:
+        print(f"{rows} predictions ({model.kind}) in {out}")

@@ -1,0 +1,38 @@
+"""crosstune rank DATA"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from crosstune.cli import common
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(rank)
+
+
+def rank(
+    data: common.Data,
+    target: common.Target = None,
+    groups: common.Groups = None,
+    task: common.Task = None,
+    backbones: Annotated[list[str] | None, typer.Option("--backbones", help="Names, folders or hub ids; comma-separated or repeated.")] = None,
+    errors: Annotated[list[str] | None, typer.Option("--errors", help="Known fine-tuned errors, name=value; repeatable.")] = None,
+    lengths: common.Lengths = None,
+    features: common.Features = None,
+    allow_pickle: common.AllowPickle = False,
+    json: common.Json = False,
+) -> None:
+    """Score backbones by the bound before any fine-tuning, next to LogME and H-score; lower bound is better."""
+    from crosstune.experiment.ranking import rank as score
+    from crosstune.experiment.ranking import render
+
+    names = [part for entry in backbones or ["minilm", "twin-bert"] for part in entry.split(",") if part]
+    known = {k: float(v) for k, v in common.parse_settings(errors).items()}
+    dataset = common.read_data(
+        data, target=target, groups=groups, lengths=lengths, features=features, task=task, allow_pickle=allow_pickle
+    )
+    result = score(dataset, names, errors=known)
+    common.emit(result) if json else print(render(result))

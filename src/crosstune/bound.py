@@ -200,17 +200,14 @@ def bound_report(
     draws["self_distance"], self_converged = _self_distance(sample.source, bootstrap, generator)
 
     terms = {name: _term(value, replicates) for name, (value, replicates) in draws.items()}
-    verdict = {
-        "certified": bool(hs.mean() <= ce.mean() + 1e-9),
-        "converged": transport.converged and self_converged,
-        "terms": terms,
-    }
+    certified = bool(hs.mean() <= ce.mean() + 1e-9)
+    converged = transport.converged and self_converged
     return BoundReport(
         **{name: terms.get(name) for name in TERMS},  # type: ignore[arg-type]
-        certified=verdict["certified"],  # type: ignore[arg-type]
-        converged=verdict["converged"],  # type: ignore[arg-type]
+        certified=certified,
+        converged=converged,
         rows=(n, m),
-        notes=_notes(verdict, (n, m), (source_features.shape[0], target_features.shape[0])),
+        notes=_notes(terms, certified, converged, (n, m), (source_features.shape[0], target_features.shape[0])),
     )
 
 
@@ -309,19 +306,21 @@ def _term(value: Tensor, replicates: Tensor) -> Term:
     return Term(v, min(v, 2 * v - float(q[1])), max(v, 2 * v - float(q[0])))
 
 
-def _notes(report: dict[str, Any], sizes: tuple[int, int], given: tuple[int, int]) -> tuple[str, ...]:
-    terms: dict[str, Term] = report["terms"]
+def _notes(
+    terms: dict[str, Term], certified: bool, converged: bool, sizes: tuple[int, int], given: tuple[int, int]
+) -> tuple[str, ...]:
     notes = []
     if sizes != given:
         notes.append(
             f"measured on {sizes[0]:,} of {given[0]:,} source rows and {sizes[1]:,} of {given[1]:,} target rows"
         )
-    if not report["certified"]:
+    if not certified:
+        entropy_s, err_s = terms["source_entropy"].value, terms["err_s"].value
         notes.append(
-            f"the source head is less confident than its loss warrants (E_s[H(p_s)] {terms['source_entropy'].value:.3f} "
-            f"> err_s {terms['err_s'].value:.3f} nats): the bound is an estimate, not a certificate"
+            f"the source head is less confident than its loss warrants (E_s[H(p_s)] {entropy_s:.3f} > err_s "
+            f"{err_s:.3f} nats): the bound is an estimate, not a certificate"
         )
-    if not report["converged"]:
+    if not converged:
         notes.append("a transport problem did not converge: w1 and the bound are not reliable")
     if terms["spread_ratio"].value < _CONTRACTED:
         notes.append(

@@ -136,7 +136,7 @@ train, validation = halves(data("classification", "table"))
 run = FloorRun.start(train, {{"validation": validation}}, ("majority", "sleeps"), seed=0, plugins=[{plugin!r}])
 while run.current() is None:
     time.sleep(0.02)
-print(run._child.pid, flush=True)
+print(run._child.pid, run.folder, flush=True)
 time.sleep(600)
 """
 
@@ -147,7 +147,9 @@ def test_the_child_does_not_outlive_its_parent(way):
     parent = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    child = int(parent.stdout.readline())
+    child, folder = parent.stdout.readline().decode().split()
+    child, folder = int(child), Path(folder)
+    assert folder.exists()
     assert alive(child)
     if way == "killed":
         parent.kill()
@@ -155,7 +157,7 @@ def test_the_child_does_not_outlive_its_parent(way):
         os.killpg(parent.pid, signal.SIGINT)  # what Ctrl-C in a terminal does
     parent.wait(LONG)
     parent.stdout.close()
-    assert until(lambda: not alive(child))
+    assert until(lambda: not alive(child) and not folder.exists())
 
 
 def test_threads_are_limited_and_torch_is_not_imported(parts, tmp_path):
@@ -214,6 +216,23 @@ def test_time_is_split_by_effort():
     split = shares(specs, 12.0)
     assert sum(split.values()) == pytest.approx(12.0 - STARTUP)
     assert split["boosting"] / split["linear"] == pytest.approx(1.5)
+
+
+def test_the_same_plan_gives_the_same_models_again():
+    """A short plan cuts rows; other floors and another limit beside it must not change what one floor becomes."""
+    train, validation = halves(data("classification", "table", rows=6000))
+    queries = {"validation": validation}
+    short = dict.fromkeys(("nearest", "linear"), 0.02)
+    first = run_floors(train, queries, ("majority", "nearest", "linear"), seed=0, seconds=LONG, planned=short)
+    again = run_floors(
+        train, queries, ("linear",), seed=0, planned={"linear": first["linear"].planned}, in_process=True
+    )
+    free = run_floors(train, queries, ("linear",), seed=0, in_process=True)
+    assert "of 3,000 rows" in first["linear"].note
+    assert first["linear"].planned == 0.02
+    assert first["linear"].note == again["linear"].note != free["linear"].note
+    one, two = (result["linear"].predictions["validation"] for result in (first, again))
+    np.testing.assert_array_equal(one, two)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

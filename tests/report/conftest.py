@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from crosstune import report
+
 from . import problems
 
 MAKERS = {
@@ -30,6 +32,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return ready[name]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def rendered(made: Callable[[str], Path]) -> Callable[[str], Path]:
+    """The HTML report of one problem, written once per session."""
+    ready: dict[str, Path] = {}
+
+    def render(name: str) -> Path:
+        if name not in ready:
+            ready[name] = report.write_html(made(name))
+        return ready[name]
+
+    return render
 
 
 @pytest.fixture

@@ -90,8 +90,9 @@ def _aligned(x: np.ndarray, y: np.ndarray) -> tuple[dict[str, np.ndarray], Any]:
                        "fa": float(cost[i, j].mean()), "fld": 1.2})  # fmt: skip
         after[i] += 0.15 * (source[j] - after[i])
     head = LogisticRegression().fit(source, labels[:150])
-    for step, c in enumerate(np.logspace(-3, 0, 30)):
-        loss = log_loss(labels[:150], LogisticRegression(C=c).fit(source, labels[:150]).predict_proba(source))
+    for step, c in enumerate(np.logspace(-3, 0, 12)):
+        weaker = LogisticRegression(C=c).fit(source, labels[:150])
+        loss = log_loss(labels[:150], weaker.predict_proba(source))
         events.append({"kind": "step", "stage": "source_head", "step": step, "loss": float(loss)})
     err_s = float(log_loss(labels[:150], head.predict_proba(source)))
 

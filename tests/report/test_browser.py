@@ -18,8 +18,6 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from crosstune import report
-
 pytestmark = pytest.mark.browser
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -49,13 +47,18 @@ addEventListener("load", () => {
             parts: parts.length, smallest: Math.min(...words)};
   });
   const root = document.documentElement;
-  parent.postMessage({name: NAME, width: innerWidth, scroll: root.scrollWidth, height: root.scrollHeight, figures}, "*");
+  const [scroll, height] = [root.scrollWidth, root.scrollHeight];
+  parent.postMessage({name: NAME, width: innerWidth, scroll, height, figures}, "*");
 });
 </script>"""
 PARENT = """<!doctype html><title>probe</title><body><pre id="found"></pre>
 <script>
-const found = []; addEventListener("message", e => { found.push(e.data);
-document.getElementById("found").textContent = JSON.stringify(found); });</script>FRAMES</body>"""
+const found = [];
+addEventListener("message", e => {
+  found.push(e.data);
+  document.getElementById("found").textContent = JSON.stringify(found);
+});
+</script>FRAMES</body>"""
 
 
 @pytest.fixture(scope="module")
@@ -77,19 +80,19 @@ def browser(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def probed(browser, made, tmp_path_factory) -> dict[tuple[str, int], dict]:
+def probed(browser, rendered, tmp_path_factory) -> dict[tuple[str, int], dict]:
     """(run, width) -> what the probe measured."""
     folder = tmp_path_factory.mktemp("probe")
     frames = []
     for name in RUNS:
-        page = report.write_html(made(name)).read_text(encoding="utf-8")
+        page = rendered(name).read_text(encoding="utf-8")
         page = re.sub(r"<meta http-equiv=.Content-Security-Policy.[^>]*>", "", page)
         (folder / f"{name}.html").write_text(
             page.replace("</body>", PROBE.replace("NAME", json.dumps(name)) + "</body>")
         )
         frames += [f'<iframe src="{name}.html" style="width:{w}px;height:3000px;border:0"></iframe>' for w in WIDTHS]
     (folder / "index.html").write_text(PARENT.replace("FRAMES", "".join(frames)))
-    dom, console = browser(f"file://{folder}/index.html", "--virtual-time-budget=8000", "--dump-dom")
+    dom, console = browser(f"file://{folder}/index.html", "--virtual-time-budget=3000", "--dump-dom")
     assert console == []
     found = re.search(r'<pre id="found">(.*?)</pre>', dom, re.S)
     assert found is not None
@@ -103,19 +106,19 @@ def test_the_console_check_can_fail(browser, tmp_path: Path):
     assert browser(f"file://{tmp_path}/bad.html", "--dump-dom")[1]
 
 
-def test_no_console_lines(browser, made, tmp_path: Path):
-    frames = "".join(f'<iframe src="file://{report.write_html(made(n))}" height="4000"></iframe>' for n in RUNS)
+def test_no_console_lines(browser, rendered, tmp_path: Path):
+    frames = "".join(f'<iframe src="file://{rendered(n)}" height="4000"></iframe>' for n in RUNS)
     (tmp_path / "all.html").write_text(f"<!doctype html><title>all</title><body>{frames}</body>")
-    dom, console = browser(f"file://{tmp_path}/all.html", "--virtual-time-budget=5000", "--dump-dom")
+    dom, console = browser(f"file://{tmp_path}/all.html", "--virtual-time-budget=2000", "--dump-dom")
     assert dom.count("<iframe") == len(RUNS)
     assert console == []
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", RUNS)
-def test_all_figures_are_drawn_at_a_readable_size(probed, made, name, width):
+def test_all_figures_are_drawn_at_a_readable_size(probed, rendered, name, width):
     seen = probed[name, width]
-    expected = report.write_html(made(name)).read_text().count("<svg ")
+    expected = rendered(name).read_text().count("<svg ")
     assert len(seen["figures"]) == expected >= 2
     for figure in seen["figures"]:
         assert figure["width"] >= 250, figure["label"]
@@ -126,10 +129,10 @@ def test_all_figures_are_drawn_at_a_readable_size(probed, made, name, width):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_figures_are_not_blank_on_either_background(browser, made, probed, tmp_path: Path, theme):
+def test_figures_are_not_blank_on_either_background(browser, rendered, probed, tmp_path: Path, theme):
     seen = probed["digits", 1280]
     picture = tmp_path / "page.png"
-    page = report.write_html(made("digits"))
+    page = rendered("digits")
     dark = ["--blink-settings=preferredColorScheme=0"] if theme == "dark" else []
     size = f"--window-size=1280,{seen['height']}"
     _, console = browser(f"file://{page}", f"--screenshot={picture}", size, *dark)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -55,12 +56,12 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def parsed(made):
+def parsed(rendered):
     ready: dict[str, Page] = {}
 
     def parse(name: str) -> Page:
         if name not in ready:
-            ready[name] = Page(report.write_html(made(name)).read_text(encoding="utf-8"))
+            ready[name] = Page(rendered(name).read_text(encoding="utf-8"))
         return ready[name]
 
     return parse
@@ -146,13 +147,27 @@ def test_the_numbers_of_the_summary_are_on_the_page(made, parsed):
     assert "a transport problem did not converge" in text
 
 
-def test_contraction_is_called_out(own):
-    folder = own("digits")
-    events = (folder / "events.jsonl").read_text()
+def test_contraction_is_called_out(made, own):
+    folder = own("diabetes")
+    lines = (made("digits") / "events.jsonl").read_text().splitlines(keepends=True)
+    events = "".join(line for line in lines if '"kind": "bound"' in line)
     value = r'("spread_ratio": \{"value": )[0-9.]+'
     (folder / "events.jsonl").write_text(re.sub(value, r"\g<1>0.31", events))
     text = Page(report.write_html(folder).read_text()).text
-    assert "After alignment the target cloud is contracted: spread ratio 0.310, below 0.5" in text
+    assert "its spread is 0.310 before alignment, 0.310 after alignment and 0.310 after fitting of the source's" in text
+
+
+def test_what_was_recorded_once_is_a_sentence_and_not_a_curve(own):
+    folder = own("diabetes")
+    events = [
+        {"kind": "step", "stage": "align", "step": 1, "loss": 0.5},
+        {"kind": "validation", "stage": "fit", "step": 0, "score": 0.7, "loss": 1.0},
+        {"kind": "step", "stage": "fit", "step": 1, "loss": float("nan")},
+    ]
+    (folder / "events.jsonl").write_text("\n".join(json.dumps(e) for e in events))
+    text = Page(report.write_html(folder).read_text()).text
+    assert "Training loss of alignment was recorded once: 0.500 at step 1." in text
+    assert "Validation nrmse was recorded once: 0.700 at step 0." in text
 
 
 def test_missing_parts_are_said(tmp_path: Path):

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from crosstune import report
-from crosstune.report.scores import SeedMean, metric_of, score_arms
+from crosstune.report.scores import metric_of, score_arms, seed_mean
 
 from .writer import RunWriter
 
@@ -94,7 +94,7 @@ def test_the_mean_over_one_seed_is_the_metric_itself(made, name):
     record = report.read_run(made(name))
     metric = metric_of(record)
     one = record.predictions("validation")["recraft"][0]
-    mean = SeedMean(metric)
+    mean = seed_mean(metric)
     twice = mean.facts([one.prediction, one.prediction], one.target)
     assert mean.score(twice, one.target) == pytest.approx(metric.score(one.prediction, one.target), rel=1e-12)
     assert score_arms(record, "validation")[0].value == pytest.approx(metric.score(one.prediction, one.target))

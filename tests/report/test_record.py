@@ -38,8 +38,10 @@ def test_a_broken_run_json_is_refused(tmp_path: Path, text):
 
 
 def test_a_torn_last_event_is_ignored_and_counted(own):
-    folder = own("digits")
+    folder = own("diabetes")
+    (folder / "events.jsonl").write_text('{"t": 0.1, "kind": "message", "text": "started"}\n')
     whole = report.read_run(folder)
+    assert len(whole.events) == 1
     with (folder / "events.jsonl").open("ab") as file:
         file.write(b'{"t": 99.0, "kind": "step", "loss": 0.1, "arm": "re\xc3')
     torn = report.read_run(folder)
@@ -66,8 +68,9 @@ def test_predictions_are_sorted_by_row_and_keep_their_shape(made):
 
 
 def test_unreadable_parts_are_left_out(own):
-    folder = own("digits")
+    folder = own("diabetes")
     (folder / "predictions" / "validation.frozen.s0.parquet").write_bytes(b"PAR1 half of a file")
+    (folder / "diagnostics").mkdir()
     (folder / "diagnostics" / "alignment.recraft.s0.npz").write_bytes(b"PK half")
     record = report.read_run(folder)
     assert "frozen" not in record.predictions("validation")

@@ -29,7 +29,14 @@ from crosstune.backbones.contract import (
 from crosstune.discovery import discover, suggest
 from crosstune.errors import WeightsError
 
-FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"]
+FILES = [
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+]
 
 
 def families() -> dict[str, Family]:
@@ -73,7 +80,11 @@ def _cached_folders(repo: str) -> list[Path]:
 def _download(repo: str, revision: str | None, allow_pickle: bool) -> Path:
     from huggingface_hub import snapshot_download
 
-    patterns = FILES + (["*.bin"] if allow_pickle else []) + ["model-*.safetensors", "*.index.json", "merges.txt", "vocab.json", "*.model", "preprocessor_config.json"]
+    patterns = (
+        FILES
+        + (["*.bin"] if allow_pickle else [])
+        + ["model-*.safetensors", "*.index.json", "merges.txt", "vocab.json", "*.model", "preprocessor_config.json"]
+    )
     try:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
     except Exception as problem:  # the hub client raises many kinds; all mean "not to be had"
@@ -188,9 +199,7 @@ def _build_random(family: Family, config: dict[str, Any], seed: int) -> Body:
         torch.random.set_rng_state(state)
 
 
-def load_backbone(
-    name: str, *, weights: Weights = "pretrained", seed: int = 0, allow_pickle: bool = False
-) -> Backbone:
+def load_backbone(name: str, *, weights: Weights = "pretrained", seed: int = 0, allow_pickle: bool = False) -> Backbone:
     """Load a backbone by name ("minilm", "twin-bert"), folder or hub id.
 
     weights: "pretrained"; "random" (same architecture, its own initialisation, by seed); "shuffled" (pretrained

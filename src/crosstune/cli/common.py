@@ -82,7 +82,9 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"--seeds {text!r} is not a number or a list of numbers", fix="--seeds 3 or --seeds 0,1,5") from None
+        raise UsageError(
+            f"--seeds {text!r} is not a number or a list of numbers", fix="--seeds 3 or --seeds 0,1,5"
+        ) from None
     if "," in text:
         if len(set(numbers)) != len(numbers):
             raise UsageError(f"--seeds {text!r} names a seed twice", fix="give each seed once")
@@ -99,7 +101,9 @@ def parse_fractions(text: str) -> tuple[float, float, float]:
     except ValueError:
         parts = ()
     if len(parts) != 3 or abs(sum(parts) - 1) > 1e-6 or min(parts) < 0:
-        raise UsageError(f"--fractions {text!r}: expected train,validation,test that sum to 1", fix="--fractions 0.6,0.2,0.2")
+        raise UsageError(
+            f"--fractions {text!r}: expected train,validation,test that sum to 1", fix="--fractions 0.6,0.2,0.2"
+        )
     return parts  # type: ignore[return-value]
 
 

@@ -24,11 +24,15 @@ def demo(
     from crosstune.experiment import Request
 
     dataset = _digits()
-    common.say("demo   1,797 handwritten digits of 8 x 8 pixels (UCI, shipped with scikit-learn) into a sentence encoder")
+    common.say(
+        "demo   1,797 handwritten digits of 8 x 8 pixels (UCI, shipped with scikit-learn) into a sentence encoder"
+    )
     folder = start(dataset, Request(budget=budget), out, given={"budget": budget}, overwrite=False)
     go(folder, as_json=json)
     if not json:
-        print("\nNow with your own file:\n  crosstune inspect DATA --target NAME\n  crosstune fit DATA --target NAME --budget 4m")
+        print(
+            "\nNow with your own file:\n  crosstune inspect DATA --target NAME\n  crosstune fit DATA --target NAME --budget 4m"
+        )
 
 
 def _digits() -> object:

@@ -58,7 +58,11 @@ def _checks() -> list[dict[str, Any]]:
     except OSError:
         writable = False
     add("cache", writable, str(folder), "set CROSSTUNE_CACHE to a folder you can write to")
-    for extra, module, purpose in (("floors", "aeon", "MiniRocket floor"), ("peft", "peft", "LoRA"), ("hub", "datasets", "hub data")):
+    for extra, module, purpose in (
+        ("floors", "aeon", "MiniRocket floor"),
+        ("peft", "peft", "LoRA"),
+        ("hub", "datasets", "hub data"),
+    ):
         present = importlib.util.find_spec(module) is not None
         add(f"extra {extra}", present, purpose, f"pip install 'crosstune[{extra}]'")
     browser = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)

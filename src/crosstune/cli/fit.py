@@ -24,16 +24,24 @@ def fit(
     target: common.Target = None,
     groups: common.Groups = None,
     task: common.Task = None,
-    backbone: Annotated[str, typer.Option(help="A name, a local folder, or a hub id (`crosstune list backbones`).")] = "minilm",
+    backbone: Annotated[
+        str, typer.Option(help="A name, a local folder, or a hub id (`crosstune list backbones`).")
+    ] = "minilm",
     method: Annotated[str, typer.Option(help="The recipe (`crosstune list methods`).")] = "recraft",
-    budget: Annotated[str, typer.Option(help="Wall time of the whole run (4m, 90s, 1h30m), or steps per model (200steps).")] = "4m",
+    budget: Annotated[
+        str, typer.Option(help="Wall time of the whole run (4m, 90s, 1h30m), or steps per model (200steps).")
+    ] = "4m",
     seeds: Annotated[str, typer.Option(help="How many seeds (3), or which (0,4,7).")] = "1",
-    out: Annotated[str | None, typer.Option("--out", "-o", help="The run folder; runs/NAME-METHOD-HASH otherwise.")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", help="The run folder; runs/NAME-METHOD-HASH otherwise.")
+    ] = None,
     metric: Annotated[str | None, typer.Option(help="What selects and is reported (`crosstune list metrics`).")] = None,
     floors: Annotated[str | None, typer.Option(help="Cheap baselines: auto, none, or names.")] = None,
     controls: Annotated[str | None, typer.Option(help="Controls at equal time: auto, none, or names.")] = None,
     tokens: Annotated[int | None, typer.Option(min=1, help="Tokens per sample.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: align.steps=30; repeatable.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a setting: align.steps=30; repeatable.")
+    ] = None,
     split: Annotated[str, typer.Option(help="auto, stratified, grouped, temporal or random.")] = "auto",
     fractions: Annotated[str, typer.Option(help="Train, validation, test.")] = "0.6,0.2,0.2",
     split_seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
@@ -109,7 +117,9 @@ def start(dataset: Any, request: Any, out: str | None, *, given: dict[str, Any],
     else:
         rows = folder.record()["task"]["rows"]
         strategy = folder.record()["task"]["split"]["strategy"]
-        common.say(f"split  {rows['train']} train, {rows['validation']} validation, {rows['test']} test (sealed); {strategy}")
+        common.say(
+            f"split  {rows['train']} train, {rows['validation']} validation, {rows['test']} test (sealed); {strategy}"
+        )
         for finding in folder.record()["findings"]:
             common.say(f"{finding['severity']:6} {finding['message']}")
         common.say(f"run    {folder.path}")
@@ -122,6 +132,8 @@ def describe(dataset: Any) -> list[str]:
     lines = [f"data   {dataset.name}: {len(dataset)} rows of {dataset.modality} {shape}"]
     if dataset.lengths is not None:
         lines[0] += f", lengths {int(dataset.lengths.min())} to {int(dataset.lengths.max())}"
-    lines.append(f"task   {dataset.kind}" + (f" ({dataset.source.get('reason')})" if dataset.source.get("reason") else ""))
+    lines.append(
+        f"task   {dataset.kind}" + (f" ({dataset.source.get('reason')})" if dataset.source.get("reason") else "")
+    )
     lines += [f"note   {note}" for note in dataset.source.get("notes") or ()]
     return lines

@@ -44,12 +44,21 @@ def _backbones() -> list[dict[str, Any]]:
     from crosstune.backbones import families, named
 
     rows = [
-        {"name": n.name, "summary": n.summary, "repo": n.repo, "license": n.license, "sha256": n.sha256, "install": n.install}
+        {
+            "name": n.name,
+            "summary": n.summary,
+            "repo": n.repo,
+            "license": n.license,
+            "sha256": n.sha256,
+            "install": n.install,
+        }
         for n in named().values()
     ]
     for family in families().values():
         types = ", ".join(family.model_types)
-        rows.append({"name": f"twin-{family.name}", "summary": f"tiny random {family.name} for trials; {family.summary}"})
+        rows.append(
+            {"name": f"twin-{family.name}", "summary": f"tiny random {family.name} for trials; {family.summary}"}
+        )
         rows.append({"name": f"FOLDER or owner/name ({types})", "summary": f"{family.modality}: {family.summary}"})
     return rows
 
@@ -68,7 +77,13 @@ def _metrics() -> list[dict[str, Any]]:
     from crosstune.metrics import all_metrics
 
     return [
-        {"name": m.name, "summary": m.summary, "direction": m.direction, "range": [m.low, m.high], "kinds": list(m.kinds)}
+        {
+            "name": m.name,
+            "summary": m.summary,
+            "direction": m.direction,
+            "range": [m.low, m.high],
+            "kinds": list(m.kinds),
+        }
         for m in all_metrics().values()
     ]
 

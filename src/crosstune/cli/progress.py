@@ -34,7 +34,9 @@ class Progress:
             self.task = self.live.add_task("starting", total=1.0, right="")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.live is not None:
             self.live.stop()
 
@@ -50,7 +52,11 @@ class Progress:
         elapsed = time.monotonic() - STARTED
         if kind == "floor":
             score = values.get("score")
-            figure = f"{values['metric']} {score:.4f}" if score is not None else f"{values['status']}: {values.get('note', '')}"
+            figure = (
+                f"{values['metric']} {score:.4f}"
+                if score is not None
+                else f"{values['status']}: {values.get('note', '')}"
+            )
             self.line(f"{elapsed:6.1f}s  floor    {values['label']}: {figure}")
         elif kind == "arm":
             self.line(

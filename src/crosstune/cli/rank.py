@@ -18,8 +18,12 @@ def rank(
     target: common.Target = None,
     groups: common.Groups = None,
     task: common.Task = None,
-    backbones: Annotated[list[str] | None, typer.Option("--backbones", help="Names, folders or hub ids; comma-separated or repeated.")] = None,
-    errors: Annotated[list[str] | None, typer.Option("--errors", help="Known fine-tuned errors, name=value; repeatable.")] = None,
+    backbones: Annotated[
+        list[str] | None, typer.Option("--backbones", help="Names, folders or hub ids; comma-separated or repeated.")
+    ] = None,
+    errors: Annotated[
+        list[str] | None, typer.Option("--errors", help="Known fine-tuned errors, name=value; repeatable.")
+    ] = None,
     lengths: common.Lengths = None,
     features: common.Features = None,
     allow_pickle: common.AllowPickle = False,

@@ -54,6 +54,7 @@ class Arm:
     steps: int | None = None
     max_head_rows: int = 8192
     selection_rows: int = 5000
+    probe_rows: int = 300  # rows on which diagnostics are measured
     after_seconds: float = 0.0  # what the arm needs after fitting: predictions, bound, export
 
     def plan(self) -> dict[str, Any]:
@@ -64,7 +65,9 @@ def control(method: Method, name: str) -> Method:
     """The control of that name for a method: everything equal but the one thing it is there to test."""
     if name == "no-alignment":
         stages = tuple(stage for stage in method.stages if stage.name == "fit")
-        return method.model_copy(update={"name": "no-alignment", "stages": stages, "summary": "the same without stage 1"})
+        return method.model_copy(
+            update={"name": "no-alignment", "stages": stages, "summary": "the same without stage 1"}
+        )
     return get_method(name).model_copy(update={"linear_part": method.linear_part})
 
 
@@ -113,7 +116,12 @@ class RunMonitor(Monitor):
         return f"{self.arm.replace(':', '-')}.s{self.seed}"
 
     def event(self, kind: str, **values: Any) -> None:
-        values = {"t": round(time.monotonic() - self.run_started, 3), "kind": kind, "arm": self.arm, "seed": self.seed} | values
+        values = {
+            "t": round(time.monotonic() - self.run_started, 3),
+            "kind": kind,
+            "arm": self.arm,
+            "seed": self.seed,
+        } | values
         self.folder.event(**values)
         self.notify(progress=self.progress(int(values.get("step", 0))) if "step" in values else None, **values)
 
@@ -162,9 +170,7 @@ def run_arm(
     """Run every stage of the arm, continuing where an earlier sitting stopped."""
     arm_started = time.monotonic()
     streams = Streams(seed)
-    monitor = RunMonitor(
-        folder, arm.name, seed, every=checkpoint_seconds, flag=flag, started=started, notify=notify
-    )
+    monitor = RunMonitor(folder, arm.name, seed, every=checkpoint_seconds, flag=flag, started=started, notify=notify)
     config = plan_model(
         train, backbone.body, tokens=tokens, linear_part=arm.method.linear_part,
         embedder_seed=streams.seed_for("embedder") % 2**31,
@@ -172,7 +178,7 @@ def run_arm(
     model = build_model(config, backbone.body, train, token_rms=_token_rms(backbone, bank))
     state = State(
         model=model, backbone=backbone, train=train, validation=validation, metric=metric, monitor=monitor, source=bank,
-        max_head_rows=arm.max_head_rows, selection_rows=arm.selection_rows,
+        max_head_rows=arm.max_head_rows, selection_rows=arm.selection_rows, probe_rows=arm.probe_rows,
     )  # fmt: skip
     # labels and clusters are drawn from their own stream, so every arm of a seed has the same
     labels = target_labels(train, 10, streams.seed_for("clusters") % 2**31)
@@ -248,13 +254,14 @@ def _restore(state: State, saved: dict[str, Any], streams: Streams) -> State:
 
 
 @torch.no_grad()
-def _bound(state: State, stage: str, monitor: RunMonitor, *, rows: int = 400) -> None:
+def _bound(state: State, stage: str, monitor: RunMonitor) -> None:
     """Measure every term of the bound on held-out rows: validation targets, held-out source passages.
 
     phi is the current embedder; p_s is the frozen source predictor on the frozen pretrained body. err_t needs a
     class probability and is measured for classification only.
     """
     assert state.source is not None and state.predictor is not None
+    rows = state.probe_rows
     part = state.validation.take(np.arange(len(state.validation))[:: max(1, len(state.validation) // rows)][:rows])
     state.model.eval()
     hidden, log_loss = [], []
@@ -272,7 +279,7 @@ def _bound(state: State, stage: str, monitor: RunMonitor, *, rows: int = 400) ->
             source_features=state.source.hidden[held], source_labels=state.source.labels[held],
             target_features=torch.cat(hidden), target_labels=torch.from_numpy(labels),
             head_weight=state.predictor.weight, head_bias=state.predictor.bias,
-            target_log_loss=torch.cat(log_loss) if log_loss else None, bootstrap=100,
+            target_log_loss=torch.cat(log_loss) if log_loss else None, bootstrap=100, max_points=max(100, 2 * rows),
         )  # fmt: skip
     except Exception as problem:  # diagnostics must not cost a run; the event says what happened
         monitor.event("message", text=f"the bound could not be measured {stage}: {type(problem).__name__}: {problem}")

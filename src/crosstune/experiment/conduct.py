@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import shutil
@@ -33,8 +34,8 @@ from crosstune.runs.folder import SCHEMA, RunFolder
 from crosstune.stages.state import SourceBank
 
 Notify = Callable[..., None]
-FLOOR_SHARE = 0.15  # of the budget; floors run beside the preparation of the backbone
-REPORT_SECONDS = 6.0  # kept free for drawing the report
+FLOOR_SHARE = 0.25  # of the budget at most; floors run beside the preparation of the backbone
+REPORT_SECONDS = 5.0  # kept free for drawing the report
 
 
 def silent(**unused: Any) -> None:
@@ -71,8 +72,14 @@ class _Run:
 
 
 def prepare(
-    dataset: Dataset, request: Request, out: str | Path, *, command: list[str] | None = None,
-    given: dict[str, str] | None = None, overwrite: bool = False, parts: Split | None = None,
+    dataset: Dataset,
+    request: Request,
+    out: str | Path,
+    *,
+    command: list[str] | None = None,
+    given: dict[str, str] | None = None,
+    overwrite: bool = False,
+    parts: Split | None = None,
 ) -> tuple[RunFolder, bool]:
     """Check the data, carve the split, write the folder. Gives the folder and whether it already held this very run.
 
@@ -303,13 +310,13 @@ def _allot(run: _Run, methods: dict[str, Method], backbone: Backbone) -> dict[st
     When the time does not suffice for all, controls are dropped from the last, and the record says so.
     """
     budget, seeds = run.request.parsed_budget(), len(run.request.seeds)
-    shared: dict[str, Any] = {"max_head_rows": 8192, "selection_rows": 5000, "after_seconds": 0.0}
-    names, dropped, each = list(methods), [], None
+    shared: dict[str, Any] = {"max_head_rows": 8192, "selection_rows": 5000, "probe_rows": 300, "after_seconds": 0.0}
+    names, dropped, each, rate = list(methods), [], None, 1.0
     if budget.seconds is not None:
         rate = _rows_per_second(run, backbone)
         left = budget.seconds - run.used() - REPORT_SECONDS
         each = left / (seeds * len(names))
-        after = 0.5 + 1.3 * len(run.validation) / rate
+        after = 0.5 + 2.0 * len(run.validation) / rate  # the last selection and the predictions
         while len(names) > 1 and each < 3.0 + after:
             dropped.append(names.pop())
             each = left / (seeds * len(names))
@@ -320,14 +327,17 @@ def _allot(run: _Run, methods: dict[str, Method], backbone: Backbone) -> dict[st
                 fix=f"--budget {max(30, int(4 * run.used()))}s or more",
             )
         shared = {
-            "max_head_rows": int(min(8192, max(64, 0.25 * each * rate))),
+            "max_head_rows": int(min(8192, max(256, 0.5 * each * rate))),
             "selection_rows": int(min(5000, max(100, 0.04 * each * rate))),
+            "probe_rows": int(min(300, max(48, 0.02 * each * rate))),
             "after_seconds": after,
         }
     arms = {}
     for name in names:
         own = methods[name].name == run.record["method"]["name"] and name == next(iter(methods))
-        extra = 2.0 if own and budget.seconds is not None and methods[name].aligns else 0.0
+        extra = 0.0
+        if own and budget.seconds is not None and methods[name].aligns:
+            extra = 0.5 + 2.0 * shared["probe_rows"] / rate  # the bound after fitting
         arms[name] = shared | {
             "name": name, "role": "method" if own else "control", "label": LABELS.get(name, name),
             "seconds": each, "steps": budget.steps, "after_seconds": shared["after_seconds"] + extra,
@@ -343,9 +353,12 @@ def _rows_per_second(run: _Run, backbone: Backbone) -> float:
     x, lengths, _ = batch(run.train, rows)
     with torch.no_grad():
         model(x, lengths)
-        before = time.monotonic()
-        model(x, lengths)
-    return max(1.0, len(rows) / max(1e-4, time.monotonic() - before))
+        times = []
+        for _ in range(3):
+            before = time.monotonic()
+            model(x, lengths)
+            times.append(time.monotonic() - before)
+    return max(1.0, len(rows) / max(1e-4, sorted(times)[1]))
 
 
 def _run_arms(run: _Run, arms: list[Arm], method: Method, backbone: Backbone, bank: SourceBank | None) -> None:
@@ -355,25 +368,45 @@ def _run_arms(run: _Run, arms: list[Arm], method: Method, backbone: Backbone, ba
                       "note": "the budget was too short for this control"})  # fmt: skip
     random_body: dict[int, Backbone] = {}
     best: float | None = run.record.get("exported", {}).get("error")
-    for seed in run.request.seeds:
-        for arm in arms:
-            done = run.record["arms"].get(arm.name, {}).get("done_seeds", [])
-            if seed in done:
-                continue
-            body = backbone
-            if arm.method.weights != "pretrained":
-                body = random_body.setdefault(
+    todo = [(seed, arm) for seed in run.request.seeds for arm in arms
+            if seed not in run.record["arms"].get(arm.name, {}).get("done_seeds", [])]  # fmt: skip
+    for index, (seed, arm) in enumerate(todo):
+        fitted = _within_time(run, arm, len(todo) - index)
+        if fitted is None:
+            continue
+        arm = fitted
+        body = backbone
+        if arm.method.weights != "pretrained":
+            body = random_body.setdefault(
                     seed, load_backbone(run.request.backbone, weights=arm.method.weights, seed=seed,
                                         allow_pickle=run.request.allow_pickle))  # fmt: skip
-            began = time.monotonic()
-            run.event("arm-start", arm=arm.name, seed=seed, label=arm.label, seconds=arm.seconds)
-            result = run_arm(
+        began = time.monotonic()
+        run.event("arm-start", arm=arm.name, seed=seed, label=arm.label, seconds=arm.seconds)
+        result = run_arm(
                 arm, seed, folder=run.folder, backbone=body, bank=bank, train=run.train,
                 validation=run.validation, metric=run.metric, tokens=run.request.tokens,
                 checkpoint_seconds=run.request.checkpoint_seconds, flag=run.flag, started=run.started - run.before,
                 notify=run.notify, measure_bound=arm.role == "method" and arm.method.aligns,
             )  # fmt: skip
-            best = _finish_arm(run, arm, seed, result, body, best, time.monotonic() - began)
+        best = _finish_arm(run, arm, seed, result, body, best, time.monotonic() - began)
+
+
+def _within_time(run: _Run, arm: Arm, arms_left: int) -> Arm | None:
+    """The arm with its limit cut to an equal part of the time that is really left; None (and a record of it) when a
+    control has none. The machine may have slowed down since the plan was made, and the budget holds all the same."""
+    seconds = run.request.parsed_budget().seconds
+    if seconds is None or arm.seconds is None:
+        return arm
+    left = seconds - run.used() - REPORT_SECONDS
+    share = min(arm.seconds, left / arms_left)
+    if arm.role == "control" and share < 0.5 * arm.seconds:
+        note = f"left out: {max(0.0, share):.0f} s remained where {arm.seconds:.0f} s were planned"
+        entry = {"role": "control", "label": arm.label, "status": "skipped", "note": note}
+        run.record["arms"].setdefault(arm.name, entry)
+        run.save()
+        run.event("message", text=f"{arm.label} {note}")
+        return None
+    return dataclasses.replace(arm, seconds=max(1.0, share))
 
 
 def _finish_arm(
@@ -434,4 +467,3 @@ def hardware() -> dict[str, Any]:
         "platform": platform.platform(), "cpu": model, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
         "device": "cpu", "executable": Path(sys.executable).name,
     }  # fmt: skip
-

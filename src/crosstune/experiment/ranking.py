@@ -47,7 +47,14 @@ def log_evidence(features: np.ndarray, targets: np.ndarray, *, iterations: int =
         weight = float((beta**2 * sigma * projected / (alpha + beta * sigma) ** 2).sum())
         residual = float((projected * alpha**2 / (alpha + beta * sigma) ** 2).sum()) + outside
         determinant = float(np.log(alpha + beta * sigma).sum()) + (d - len(sigma)) * np.log(alpha)
-        total += 0.5 * (d * np.log(alpha) + n * np.log(beta) - determinant - beta * residual - alpha * weight - n * np.log(2 * np.pi))
+        total += 0.5 * (
+            d * np.log(alpha)
+            + n * np.log(beta)
+            - determinant
+            - beta * residual
+            - alpha * weight
+            - n * np.log(2 * np.pi)
+        )
     return total / (n * targets.shape[1])
 
 
@@ -74,7 +81,9 @@ def _target_features(model: Any, body: Any, part: Dataset) -> torch.Tensor:
     return torch.cat(out)
 
 
-def rank(dataset: Dataset, backbones: list[str], *, errors: dict[str, float] | None = None, seed: int = 0, rows: int = 1000) -> dict[str, Any]:
+def rank(
+    dataset: Dataset, backbones: list[str], *, errors: dict[str, float] | None = None, seed: int = 0, rows: int = 1000
+) -> dict[str, Any]:
     """Score every backbone on the training part of the data (labels needed; the test part is not touched).
 
     Gives {"backbones": [...], "correlation": {...}}: per backbone the bound with its terms (nats; lower is better),
@@ -91,7 +100,12 @@ def rank(dataset: Dataset, backbones: list[str], *, errors: dict[str, float] | N
     labels = target_labels(train, 10, streams.seed_for("clusters") % 2**31)[:: max(1, len(train) // rows)][:rows]
     entries = [_score(name, train, some, labels, seed) for name in backbones]
     entries.sort(key=lambda e: e["bound"])
-    return {"data": dataset.name, "rows": len(some), "backbones": entries, "correlation": _correlations(entries, errors or {})}
+    return {
+        "data": dataset.name,
+        "rows": len(some),
+        "backbones": entries,
+        "correlation": _correlations(entries, errors or {}),
+    }
 
 
 def _score(name: str, train: Dataset, some: Dataset, labels: np.ndarray, seed: int) -> dict[str, Any]:
@@ -136,13 +150,19 @@ def _correlations(entries: list[dict[str, Any]], errors: dict[str, float]) -> di
 
 def render(result: dict[str, Any]) -> str:
     """The ranking as a plain table."""
-    lines = [f"{'backbone':24} {'bound':>8} {'err_s':>7} {'tau*W1':>7} {'H(z|z)':>7} {'-LEEP':>7} {'LogME':>8} {'H-score':>8}".replace("H(z|z)", "H(z'|z)")]
+    lines = [
+        f"{'backbone':24} {'bound':>8} {'err_s':>7} {'tau*W1':>7} {'H(z|z)':>7} {'-LEEP':>7} {'LogME':>8} {'H-score':>8}".replace(
+            "H(z|z)", "H(z'|z)"
+        )
+    ]
     for e in result["backbones"]:
         lines.append(
             f"{e['name']:24} {e['bound']:8.3f} {e['err_s']:7.3f} {e['alignment']:7.3f} {e['distortion']:7.3f} "
             f"{e['neg_leep']:7.3f} {e['logme']:8.3f} {e['h_score']:8.3f}"
         )
-    lines.append("bound = err_s + tau*W1 + H(z'|z) and -LEEP in nats, lower is better; LogME and H-score: higher is better")
+    lines.append(
+        "bound = err_s + tau*W1 + H(z'|z) and -LEEP in nats, lower is better; LogME and H-score: higher is better"
+    )
     for key, value in result["correlation"].items():
         lines.append(f"Kendall rank correlation with the fine-tuned error, {key}: {value:+.2f}")
     return "\n".join(lines)

@@ -24,7 +24,9 @@ def predict_file(model: LoadedModel, data: Dataset, out: str | Path) -> int:
     Gives the number of rows."""
     path = Path(out)
     if path.suffix not in (".parquet", ".csv", ".npy", ".npz"):
-        raise DataError(f"cannot write {str(out)!r}", cause="unknown ending", fix="use -o FILE.parquet, .csv, .npy or .npz")
+        raise DataError(
+            f"cannot write {str(out)!r}", cause="unknown ending", fix="use -o FILE.parquet, .csv, .npy or .npz"
+        )
     prediction = model.predict_canonical(data)
     rows = np.arange(len(data))
     if path.suffix == ".parquet":
@@ -35,7 +37,11 @@ def predict_file(model: LoadedModel, data: Dataset, out: str | Path) -> int:
     else:
         from crosstune.runs.files import write_atomically
 
-        save: Any = np.save if path.suffix == ".npy" else lambda handle, p: np.savez(handle, prediction=p, label=model.decide(p))
+        save: Any = (
+            np.save
+            if path.suffix == ".npy"
+            else lambda handle, p: np.savez(handle, prediction=p, label=model.decide(p))
+        )
         write_atomically(path, lambda handle: save(handle, prediction))
     return len(rows)
 
@@ -148,7 +154,11 @@ def _score_test(folder: RunFolder, record: dict[str, Any], notify: Callable[...,
             prediction = load_model(folder.path / "arms" / f"{arm}.s{seed}").predict_canonical(test)
             folder.save_predictions("test", arm, seed, rows=rows, prediction=prediction, data=test, metric=metric.name,
                                     selected_on="validation")  # fmt: skip
-    floors = [name.removeprefix("floor:") for name, e in record["arms"].items() if e["role"] == "floor" and e["status"] == "ok"]
+    floors = [
+        name.removeprefix("floor:")
+        for name, e in record["arms"].items()
+        if e["role"] == "floor" and e["status"] == "ok"
+    ]
     if floors:
         notify(kind="message", text="test: floors, fitted again on the same training rows")
         seed = record["seeds"][0]

@@ -14,7 +14,7 @@ from crosstune.records import Dataset
 from crosstune.seeding import derive_seed
 
 _MAX_FEATURES = 512
-_MOST_ROUNDS, _FEWEST_ROUNDS = 200, 20
+_MOST_ROUNDS, _FEWEST_ROUNDS = 200, 30
 _CATEGORY_LIMIT = 255  # of HistGradientBoosting
 
 
@@ -23,7 +23,8 @@ class Boosting:
 
     Tables are used as they are, with missing values and categories; other inputs are averaged over blocks of
     neighbours, so that at most 512 values are left, and flattened. With 500 rows or more, rounds stop early on a tenth
-    of them, if every class has at least 10. When time is short, first rounds are cut down to 20, then rows.
+    of them, if every class has at least 10. When time is short, first rounds are cut down to 30, with
+    a learning rate that rises below 100 rounds, then rows.
     """
 
     def __init__(self, allowance: Allowance) -> None:
@@ -61,6 +62,7 @@ class Boosting:
         categorical = [c for c, names in train.categories.items() if len(names) <= _CATEGORY_LIMIT]
         return {
             "max_iter": rounds,
+            "learning_rate": 0.1 * max(1.0, 100 / rounds),
             "random_state": derive_seed(seed, "boosting") % 2**32,
             "categorical_features": categorical if train.is_table and categorical else None,
         }

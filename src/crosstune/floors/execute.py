@@ -23,7 +23,11 @@ STARTUP = 2.0  # seconds a fresh process spends on imports and on reading its da
 
 @dataclass(frozen=True)
 class FloorResult:
-    """What became of one floor. ``predictions``: query name -> canonical prediction, empty unless "ok"."""
+    """What became of one floor. ``predictions``: query name -> canonical prediction, empty unless "ok".
+
+    ``planned``: the seconds it planned for. With the same data, seed and ``planned`` a floor becomes the same model
+    again.
+    """
 
     name: str
     label: str
@@ -31,14 +35,19 @@ class FloorResult:
     seconds: float = 0.0
     note: str = ""
     predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    planned: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the predictions, as plain data."""
-        return {key: getattr(self, key) for key in ("name", "label", "status", "seconds", "note")}
+        return {key: getattr(self, key) for key in ("name", "label", "status", "seconds", "note", "planned")}
 
 
-def shares(specs: tuple[FloorSpec, ...], seconds: float | None) -> dict[str, float]:
-    """Seconds each floor may plan for: the limit less the start of the process, split by effort."""
+def shares(
+    specs: tuple[FloorSpec, ...], seconds: float | None, planned: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Seconds each floor may plan for: the limit less the start of the process, split by effort; or as ``planned``."""
+    if planned is not None:
+        return {spec.name: planned.get(spec.name, UNHURRIED) for spec in specs}
     if seconds is None:
         return {spec.name: UNHURRIED for spec in specs}
     left = max(0.5, seconds - STARTUP)
@@ -71,8 +80,9 @@ def execute(
             predictions[name] = answer
     except Exception as error:  # a floor is a stranger's model: whatever it raises, the others go on
         message = f"{type(error).__name__}: {error}"
-        return FloorResult(spec.name, label, "failed", time.monotonic() - started, message)
-    return FloorResult(spec.name, label, "ok", time.monotonic() - started, floor.note, predictions)
+        return FloorResult(spec.name, label, "failed", time.monotonic() - started, message, planned=allowance.seconds)
+    seconds = time.monotonic() - started
+    return FloorResult(spec.name, label, "ok", seconds, floor.note, predictions, allowance.seconds)
 
 
 def execute_all(

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ import crosstune
 from crosstune.data.store import save_dataset
 from crosstune.errors import UsageError
 from crosstune.floors.base import FloorSpec
-from crosstune.floors.execute import FloorResult, execute_all, shares, skipped
+from crosstune.floors.execute import FloorResult, Status, execute_all, shares, skipped
 from crosstune.floors.registry import get_floors
 from crosstune.floors.worker import EXIT_ABANDONED, JOB, PHASE, TRAIN, write_json
 from crosstune.records import Dataset
@@ -48,6 +49,29 @@ _THREAD_VARIABLES = (
 )
 
 
+class _Held:
+    """What a run holds of the machine: a process, a timer and perhaps a temporary folder."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.child: subprocess.Popen[bytes] | None = None
+        self.timer: threading.Timer | None = None
+        self._folder = folder
+
+    def kill(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.child is not None:
+            self.child.kill()
+            self.child.wait()
+            if self.child.stdin is not None:
+                self.child.stdin.close()
+
+    def release(self) -> None:
+        self.kill()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
 class FloorRun:
     """A child process that trains floors, cheapest first. Use ``start``; end it with ``stop`` or as a context.
 
@@ -59,10 +83,10 @@ class FloorRun:
         self.results: dict[str, FloorResult] = {}
         self._specs = {spec.name: spec for spec in specs}
         self._job = job
-        self._temporary = temporary
         self._fresh: list[FloorResult] = []
         self._child: subprocess.Popen[bytes] | None = None
-        self._timer: threading.Timer | None = None
+        self._held = _Held(folder if temporary else None)
+        weakref.finalize(self, self._held.release)  # also at the exit of the interpreter
         self._started = time.monotonic()
         self._seconds: float | None = job["seconds"]
 
@@ -78,14 +102,17 @@ class FloorRun:
         workdir: Path | None = None,
         threads: int = 1,
         plugins: Iterable[str] = (),
+        planned: Mapping[str, float] | None = None,
     ) -> FloorRun:
         """Writes the job and starts the child; returns at once.
 
         train: with target. queries: name -> data to predict; their targets are not handed to the child. names: of
         floors; those that do not fit are "skipped". seconds: wall time from now until the child is killed. workdir:
         kept with all results; a temporary folder otherwise. threads: that the child may use. plugins: see
-        ``all_floors``. Raises ``UsageError`` for an unknown floor.
+        ``all_floors``. planned: seconds each floor plans for, from ``FloorResult.planned`` of another run, to get the
+        same models again; otherwise the limit is split by effort. Raises ``UsageError`` for an unknown floor.
         """
+        plugins = tuple(str(plugin) for plugin in plugins)
         specs = get_floors(names, plugins)
         folder = Path(tempfile.mkdtemp(prefix="crosstune-floors-")) if workdir is None else Path(workdir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,9 +121,10 @@ class FloorRun:
             "seed": seed,
             "kind": train.kind,
             "seconds": seconds,
-            "planned": shares(tuple(spec for spec in specs if skipped(spec, train) is None), seconds),
+            "planned": shares(tuple(spec for spec in specs if skipped(spec, train) is None), seconds, planned),
             "threads": threads,
-            "plugins": [str(plugin) for plugin in plugins],
+            "plugins": plugins,
+            "temporary": workdir is None,
             "queries": files,
         }
         run = cls(folder, specs, job, temporary=workdir is None)
@@ -156,9 +184,8 @@ class FloorRun:
 
     def stop(self) -> dict[str, FloorResult]:
         """Kills the child now. Floors without a result become "timeout". May be called again."""
-        self._kill()
         self._collect(final=True)
-        self._clean()
+        self._held.release()
         return dict(self.results)
 
     def __enter__(self) -> FloorRun:
@@ -168,11 +195,6 @@ class FloorRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):
-            self._kill()
-            self._clean()
 
     def _launch(self) -> None:
         (self.folder / PHASE).unlink(missing_ok=True)
@@ -190,27 +212,17 @@ class FloorRun:
                 stderr=log,
                 env=environment,
             )
+        self._held.child = self._child
         if left is not None:
-            self._timer = threading.Timer(left, self._child.kill)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def _kill(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._child is None:
-            return
-        self._child.kill()
-        self._child.wait()
-        if self._child.stdin is not None:
-            self._child.stdin.close()
-
-    def _clean(self) -> None:
-        if self._temporary:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._held.timer = threading.Timer(left, self._child.kill)
+            self._held.timer.daemon = True
+            self._held.timer.start()
 
     def _collect(self, final: bool = False) -> None:
-        ended = final or self._child is None or self._child.poll() is not None  # asked before the folder is read
+        over = final or self.seconds_left <= 0
+        if over:
+            self._held.kill()
+        ended = self._child is None or self._child.poll() is not None  # asked before the folder is read
         for name in self.pending:
             meta = _read_json(self.folder / f"{name}.json")
             if meta is not None:
@@ -218,8 +230,7 @@ class FloorRun:
                     self._record(FloorResult(**meta, predictions={key: stored[key] for key in stored.files}))
         if not self.pending:
             return
-        if final or self.seconds_left <= 0 or (self._child is not None and self._child.returncode == EXIT_ABANDONED):
-            self._kill()
+        if over or (self._child is not None and self._child.returncode == EXIT_ABANDONED):
             self._time_out()
         elif ended:
             self._crashed()
@@ -232,7 +243,7 @@ class FloorRun:
             doing = f" while {phase['text']}" if running and phase["text"] else ""
             seconds = max(0.0, time.time() - phase["since"]) if running else 0.0
             note = f"{limit}{doing}" if running else f"{limit} before it began"
-            self._record(FloorResult(name, self._label(name), "timeout", seconds, note))
+            self._record(self._without(name, "timeout", seconds, note))
 
     def _crashed(self) -> None:
         """The process itself ended: the floor at work has failed, the rest go on in a new process."""
@@ -242,13 +253,14 @@ class FloorRun:
         note = f"process ended {_ending(self._child.returncode)}{_last_line(self.folder / 'worker.log')}"
         seconds = max(0.0, time.time() - phase["since"]) if phase else 0.0
         for name in culprits:
-            self._record(FloorResult(name, self._label(name), "failed", seconds, note))
-        self._kill()
+            self._record(self._without(name, "failed", seconds, note))
+        self._held.kill()
         if self.pending:
             self._launch()
 
-    def _label(self, name: str) -> str:
-        return self._specs[name].label_for(self._job["kind"])
+    def _without(self, name: str, status: Status, seconds: float, note: str) -> FloorResult:
+        label = self._specs[name].label_for(self._job["kind"])
+        return FloorResult(name, label, status, seconds, note, planned=self._job["planned"][name])
 
     def _record(self, result: FloorResult) -> None:
         self.results[result.name] = result
@@ -266,6 +278,7 @@ def run_floors(
     on_result: Callable[[FloorResult], None] | None = None,
     threads: int = 1,
     plugins: Iterable[str] = (),
+    planned: Mapping[str, float] | None = None,
     in_process: bool = False,
 ) -> dict[str, FloorResult]:
     """Trains floors and predicts the queries; every result by name. Arguments as for ``FloorRun.start``.
@@ -275,9 +288,17 @@ def run_floors(
     """
     tell = on_result or (lambda result: None)
     if in_process:
-        return _run_here(train, queries, get_floors(names, plugins), seed, seconds, threads, tell)
+        return _run_here(train, queries, get_floors(names, tuple(plugins)), seed, seconds, threads, planned, tell)
     run = FloorRun.start(
-        train, queries, names, seed=seed, seconds=seconds, workdir=workdir, threads=threads, plugins=plugins
+        train,
+        queries,
+        names,
+        seed=seed,
+        seconds=seconds,
+        workdir=workdir,
+        threads=threads,
+        plugins=plugins,
+        planned=planned,
     )
     with run:
         while not run.done:
@@ -295,6 +316,7 @@ def _run_here(
     seed: int,
     seconds: float | None,
     threads: int,
+    planned: Mapping[str, float] | None,
     tell: Callable[[FloorResult], None],
 ) -> dict[str, FloorResult]:
     if seconds is not None:
@@ -308,7 +330,7 @@ def _run_here(
         else:
             results[spec.name] = result
             tell(result)
-    planned = shares(tuple(ready), None)
+    planned = shares(tuple(ready), None, planned)
     done = execute_all(tuple(ready), train, queries, seed=seed, planned=planned, threads=threads)
     for result in done:
         results[result.name] = result

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -46,15 +47,18 @@ class _NoTorch:
             raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
 
-def _die_with_parent(seconds: float | None) -> None:
-    """Ends this process when its standard input closes, its parent changes, or the time is up.
+def _die_with_parent(seconds: float | None, temporary: Path | None) -> None:
+    """Ends this process when its standard input closes, its parent changes, or the time is up. A temporary folder is
+    removed where the parent can no longer do it.
 
     The threads need a turn of the interpreter; where there is an alarm signal, the kernel enforces the limit without.
     """
 
     def read() -> None:
-        while sys.stdin.buffer.read(1):
+        while os.read(0, 1):
             pass
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
         os._exit(EXIT_ABANDONED)
 
     def watch(parent: int, deadline: float) -> None:
@@ -103,8 +107,8 @@ def work(folder: Path) -> None:
 def main(arguments: list[str]) -> None:
     folder = Path(arguments[0])
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole process group: leave without a traceback
-    left = json.loads((folder / JOB).read_text())["seconds"]
-    _die_with_parent(left)
+    job = json.loads((folder / JOB).read_text())
+    _die_with_parent(job["seconds"], folder if job["temporary"] else None)
     sys.meta_path.insert(0, _NoTorch())  # type: ignore[arg-type]
     work(folder)
 

@@ -74,8 +74,8 @@ class RunningLabelStatistics:
     def loss(self, probs: Tensor, labels: Tensor, *, objective: Objective = "mutual") -> Tensor:
         """A 0-d loss, nats: a mean over samples given the statistics, so batch gradients are unbiased given them.
 
-        Its value is that of the statistics when they are exact. "conditional": estimates H(z|z'); "mutual": ``-I(z; z')``; "label_given_z": H(z'|z) (the same gradient);
-        "leep": ``-LEEP`` with the running channel.
+        Its value is that of the whole data when the statistics are. "conditional": estimates H(z|z'); "mutual":
+        ``-I(z; z')``; "label_given_z": H(z'|z) (the same gradient); "leep": ``-LEEP`` with the running channel.
         """
         if objective not in OBJECTIVES:
             raise UsageError(f"unknown objective {objective!r}", fix=f"use one of {', '.join(OBJECTIVES)}")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from crosstune.errors import DataError
-from crosstune.metrics.base import Kept, MeanMetric, Metric
+from crosstune.metrics.base import Kept, Metric
 from crosstune.seeding import derive_seed
 
 _CHUNK = 2_000_000  # row indices drawn at once: 16 MB
@@ -101,11 +101,17 @@ def paired_difference(
 
 def _resampled(metric: Metric, sides: list[tuple[np.ndarray, np.ndarray]], n: int, seed: int) -> list[np.ndarray]:
     """Per side the metric's values (resamples,), all sides on the same draws."""
-    kept = [metric.keep(*metric.check(*side)) for side in sides]
+    contributions = [metric.per_sample(*side) for side in sides]
+    means = all(values is not None for values in contributions)
+    kept: list[Kept] = (
+        [(values,) for values in contributions if values is not None]
+        if means
+        else [metric.keep(*metric.check(*side)) for side in sides]
+    )
     rows = len(kept[0][0])
     if not rows:
         raise DataError(f"metric {metric.name!r} has no rows to resample", cause="the split is empty")
-    recompute = _means if isinstance(metric, MeanMetric) else _recomputed
+    recompute = _means if means else _recomputed
     resamples = int(min(n, max(_FEWEST, _DRAWS // rows)))
     chunk = max(1, _CHUNK // rows)
     generator = np.random.default_rng(derive_seed(seed, "bootstrap", rows))

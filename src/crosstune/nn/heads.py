@@ -95,9 +95,7 @@ class FieldHead(nn.Module):
         super().__init__()
         self.plan, self.out_channels, self.out_size = plan, out_channels, tuple(out_size)
         self.out_stride = tuple(max(1, math.ceil(s * o / n)) for s, n, o in zip(plan.stride, plan.size, out_size))
-        self.out_window = tuple(
-            max(1, round(w * q / s)) for w, q, s in zip(plan.window, self.out_stride, plan.stride)
-        )
+        self.out_window = tuple(max(1, round(w * q / s)) for w, q, s in zip(plan.window, self.out_stride, plan.stride))
         self.raw_width, self.rank = raw_width, rank
         width = (layers + 1) * hidden
         self.features = Standardiser(width)
@@ -119,7 +117,9 @@ class FieldHead(nn.Module):
         """Grid, painted extent and exact extent before resampling, for an input of this size."""
         grid = self.plan.grid_for(size)
         painted = tuple((g - 1) * q + w for g, q, w in zip(grid, self.out_stride, self.out_window))
-        inner = tuple(min(p, max(1, round(n * q / s))) for n, q, s, p in zip(size, self.out_stride, self.plan.stride, painted))
+        inner = tuple(
+            min(p, max(1, round(n * q / s))) for n, q, s, p in zip(size, self.out_stride, self.plan.stride, painted)
+        )
         return grid, painted, inner
 
     def _final(self, size: tuple[int, ...]) -> tuple[int, ...]:

@@ -73,16 +73,12 @@ class CrossModalModel(nn.Module):
         if config.is_table:
             self.embedder = TableEmbedder(channels, config.categories, body.width, generator=generator)
         else:
-            self.embedder = PatchEmbedder(
-                self.normaliser.out_channels, config.plan, body.width, generator=generator
-            )
+            self.embedder = PatchEmbedder(self.normaliser.out_channels, config.plan, body.width, generator=generator)
         self.body = body
         self.raw: RawFeatures | None = None
         if config.linear_part:
             shape = config.shape if config.is_table else (self.normaliser.out_channels, *config.shape[1:])
-            self.raw = RawFeatures(
-                shape, ragged=config.ragged, categories=config.categories, limit=config.raw_limit
-            )
+            self.raw = RawFeatures(shape, ragged=config.ragged, categories=config.categories, limit=config.raw_limit)
         raw_width = self.raw.width if self.raw is not None else 0
         if config.kind == "dense":
             self.head = FieldHead(

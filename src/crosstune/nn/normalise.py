@@ -32,9 +32,7 @@ class InputNormaliser(nn.Module):
     def out_channels(self) -> int:
         return self.channels * (2 if self.missing else 1)
 
-    def fit(
-        self, x: np.ndarray, lengths: np.ndarray | None = None, *, skip: tuple[int, ...] = ()
-    ) -> InputNormaliser:
+    def fit(self, x: np.ndarray, lengths: np.ndarray | None = None, *, skip: tuple[int, ...] = ()) -> InputNormaliser:
         """Estimate from training data (N, C, ...) or (N, F); NaN and padding are left out.
 
         skip: channels left as they are (category codes).

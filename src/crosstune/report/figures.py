@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,19 +76,58 @@ def _label_rows(axes: Any, arms: Sequence[ArmScore]) -> None:
         axes.text(1.0, -row + 0.2, score, color=svg.MUTED, ha="right", fontsize=11, **options)
 
 
+Curves = dict[Any, list[tuple[float, float]]]  # seed -> (step, value)
+
+
 def loss_curves(record: RunRecord) -> list[svg.Drawing]:
     """Training loss of the method, one figure per stage; thin: each recorded step, thick: running mean."""
-    stages: dict[str, dict[Any, list[tuple[float, float]]]] = {}
+    return [_loss_curve(stage, seeds) for stage, seeds in _losses(record).items() if _drawable(seeds)]
+
+
+def single_values(record: RunRecord) -> list[str]:
+    """What was recorded once only, and therefore makes a sentence and not a curve."""
+    said = []
+    for stage, seeds in _losses(record).items():
+        if not _drawable(seeds):
+            step, loss = next(iter(seeds.values()))[0]
+            name = TRAINING_STAGES.get(stage, stage)
+            said.append(f"Training loss of {name} was recorded once: {number(loss)} at step {int(step)}.")
+    validation = _scores(record).get(record.method, {})
+    if validation and not any(_drawable(seeds) for seeds in _scores(record).values()):
+        step, score = next(iter(validation.values()))[0]
+        said.append(f"Validation {record.metric} was recorded once: {number(score)} at step {int(step)}.")
+    return said
+
+
+def _losses(record: RunRecord) -> dict[str, Curves]:
+    """Stage -> seed -> points, in the order of training."""
+    stages: dict[str, Curves] = {}
     for event in record.events_of("step", record.method):
-        step, loss = event.get("step"), event.get("loss")
-        if isinstance(step, int | float) and isinstance(loss, int | float) and math.isfinite(loss):
-            stages.setdefault(str(event.get("stage", "?")), {}).setdefault(event.get("seed"), []).append((step, loss))
+        _collect(stages.setdefault(str(event.get("stage", "?")), {}), event, "loss")
     order = list(TRAINING_STAGES)
     names = sorted(stages, key=lambda s: order.index(s) if s in order else len(order))
-    return [_loss_curve(name, stages[name]) for name in names]
+    return {name: stages[name] for name in names if stages[name]}
 
 
-def _loss_curve(stage: str, seeds: dict[Any, list[tuple[float, float]]]) -> svg.Drawing:
+def _scores(record: RunRecord) -> dict[str, Curves]:
+    """Arm -> seed -> points of validation."""
+    curves: dict[str, Curves] = {}
+    for event in record.events_of("validation"):
+        _collect(curves.setdefault(str(event.get("arm", record.method)), {}), event, "score")
+    return {arm: seeds for arm, seeds in curves.items() if seeds}
+
+
+def _collect(seeds: Curves, event: Mapping[str, Any], key: str) -> None:
+    step, value = event.get("step"), event.get(key)
+    if isinstance(step, int | float) and isinstance(value, int | float) and math.isfinite(value):
+        seeds.setdefault(event.get("seed"), []).append((step, value))
+
+
+def _drawable(seeds: Curves) -> bool:
+    return any(len(points) > 1 for points in seeds.values())
+
+
+def _loss_curve(stage: str, seeds: Curves) -> svg.Drawing:
     label = TRAINING_STAGES.get(stage, stage)
     with svg.canvas(250) as figure:
         axes = figure.add_subplot()
@@ -118,13 +157,8 @@ def _loss_curve(stage: str, seeds: dict[Any, list[tuple[float, float]]]) -> svg.
 
 def validation_curve(record: RunRecord, summary: Summary) -> svg.Drawing | None:
     """Validation score by step for the method and the controls; the selected step of the method is ringed."""
-    curves: dict[str, dict[Any, list[tuple[float, float]]]] = {}
-    for event in record.events_of("validation"):
-        step, score = event.get("step"), event.get("score")
-        if isinstance(step, int | float) and isinstance(score, int | float) and math.isfinite(score):
-            arm = str(event.get("arm", record.method))
-            curves.setdefault(arm, {}).setdefault(event.get("seed"), []).append((step, score))
-    if record.method not in curves:
+    curves = _scores(record)
+    if record.method not in curves or not any(_drawable(seeds) for seeds in curves.values()):
         return None
     selected: list[str] = []
     with svg.canvas(250) as figure:
@@ -228,7 +262,7 @@ def bound_bars(stages: Sequence[BoundStage]) -> svg.Drawing | None:
         caption = (
             "The bound err_s + \u03c4\u00b7W1 + H(z\u2032|z) per checkpoint (stacked bars, 95 % interval) against "
             "measured quantities: diamond \u2212LEEP, circle err_t of the fitted model. The gap between the end "
-            "of the bar and err_t is the slack."
+            "of the bar and err_t (before fitting: \u2212LEEP) is the slack."
         )
         return svg.export(figure, "bound", alt, caption)
 

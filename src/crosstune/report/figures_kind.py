@@ -112,11 +112,11 @@ def _confusion(counts: np.ndarray, names: list[str], prediction: Prediction) -> 
         axes.set_xlim(-0.5, k - 0.5)
         axes.set_ylim(k - 0.5, -0.5)
         axes.set_aspect("equal")
-        short = [short(n, 14) for n in names]
-        tilt = max(len(n) for n in short) > 3
-        axes.set_xticks(range(k), short, rotation=45 if tilt else 0, ha="right" if tilt else "center",
+        ticks = [short(n, 14) for n in names]
+        tilt = max(len(n) for n in ticks) > 3
+        axes.set_xticks(range(k), ticks, rotation=45 if tilt else 0, ha="right" if tilt else "center",
                         rotation_mode="anchor" if tilt else "default")  # fmt: skip
-        axes.set_yticks(range(k), short)
+        axes.set_yticks(range(k), ticks)
         axes.tick_params(length=0, labelsize=11 if k <= 12 else 9)
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")

@@ -16,7 +16,7 @@ from crosstune.report.record import RunRecord, read_run
 from crosstune.report.summary import BoundStage, Summary, reveal_command, summary_of
 from crosstune.report.templating import environment
 from crosstune.report.verdict import PARTS
-from crosstune.report.words import number, seconds, short, span
+from crosstune.report.words import listed, number, seconds, short, span
 
 BADGES = {"use": "Worth it", "use-other": "Use something simpler", "undecided": "Undecided"}
 BOUND_TERMS = (
@@ -28,10 +28,10 @@ BOUND_TERMS = (
     ("bound", "bound", "err_s + \u03c4\u00b7W1 + H(z\u2032|z)"),
     ("neg_leep", "\u2212LEEP", "error of the transferred source predictor"),
     ("err_t", "err_t", "measured target error"),
-    ("slack", "slack", "bound minus err_t"),
+    ("slack", "slack", "bound minus err_t; before there is a fitted model, minus \u2212LEEP"),
     ("floor", "floor of H(z\u2032|z)", "H(z\u2032) \u2212 log K: what few source classes leave at least"),
     ("spread_ratio", "spread", "target spread over source spread; below 0.5 the target cloud has contracted"),
-    ("self_distance", "self-distance", "distance of a sample of the source to itself: 0 if the estimator is sound"),
+    ("self_distance", "self-distance", "W1 between two halves of the source: what sampling alone gives"),
 )
 CONTRACTED = 0.5
 
@@ -67,6 +67,7 @@ def render_html(record: RunRecord) -> str:
         "forests": {s.split: figures.forest(s) for s in summaries},
         "losses": figures.loss_curves(record),
         "validation": figures.validation_curve(record, main),
+        "single": figures.single_values(record),
         "clouds": figures.alignment_clouds(record),
         "bound": figures.bound_bars(main.bound),
         "bound_table": _bound_table(main.bound),
@@ -167,26 +168,37 @@ def _bound_table(stages: tuple[BoundStage, ...]) -> dict[str, Any]:
 
 
 def _bound_notes(stages: tuple[BoundStage, ...]) -> list[str]:
+    """Warnings about the bound, each said once with the checkpoints it holds for."""
     from crosstune.report.figures import STAGE_LABELS
 
-    notes = []
+    said: dict[str, list[str]] = {}
+    spread = []
     for s in stages:
         name = STAGE_LABELS.get(s.stage, s.stage)
-        ratio = s.terms.get("spread_ratio")
+        ratio, slack = s.terms.get("spread_ratio"), s.terms.get("slack")
         if ratio is not None and ratio.value < CONTRACTED:
-            notes.append(
-                f"{name.capitalize()} the target cloud is contracted: spread ratio {number(ratio.value)}, below "
-                f"{CONTRACTED}. A small W1 may then come from collapse, not from alignment."
-            )
+            spread.append(f"{number(ratio.value)} {name}")
         if s.converged is False:
-            notes.append(f"{name.capitalize()}: a transport problem did not converge; its W1 is not to be relied on.")
-        if s.terms.get("slack") is not None and s.terms["slack"].value < 0:
-            notes.append(
-                f"{name.capitalize()}: err_t exceeds the bound. The bound holds for the transferred predictor; a "
-                "fitted model that is worse than it has a positive fitting excess."
+            said.setdefault("a transport problem did not converge; its W1 is not to be relied on.", []).append(name)
+        if slack is not None and slack.value < 0:
+            text = (
+                "err_t exceeds the bound. The bound holds for the source predictor carried over; a fitted model that "
+                "is worse has a positive fitting excess."
             )
-        notes += [f"{name.capitalize()}: {note}" for note in s.notes]
-    return list(dict.fromkeys(notes))
+            said.setdefault(text, []).append(name)
+        for note in s.notes:
+            if "contracted" not in note or ratio is None or ratio.value >= CONTRACTED:
+                said.setdefault(note, []).append(name)
+    notes = []
+    if spread:
+        notes.append(
+            f"The target cloud is contracted: its spread is {listed(list(dict.fromkeys(spread)))} of the source's, "
+            f"below {CONTRACTED}. A small W1 may then come from collapse, not from alignment."
+        )
+    for text, names in said.items():
+        where = listed(list(dict.fromkeys(names)))
+        notes.append(f"{where[0].upper()}{where[1:]}: {text}")
+    return notes
 
 
 def _facts(record: RunRecord) -> list[tuple[str, str]]:

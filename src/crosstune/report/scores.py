@@ -96,6 +96,10 @@ class Facts:
     def shape(self) -> tuple[int, ...]:
         return self.parts[0].shape[:2]
 
+    def seed(self, index: int) -> Facts:
+        """The facts of one seed alone."""
+        return Facts(tuple(part[:, index : index + 1] for part in self.parts))
+
 
 class SeedMean(Metric):
     """A metric averaged over seeds, on facts: rows are resampled with all seeds of a row kept together."""
@@ -119,8 +123,30 @@ class SeedMean(Metric):
     def finish(self, *kept: np.ndarray) -> float:
         return float(np.mean([self.inner.finish(*(part[:, s] for part in kept)) for s in range(kept[0].shape[1])]))
 
-    def per_sample(self, prediction: Any, target: np.ndarray) -> np.ndarray | None:
-        return prediction.parts[0].mean(axis=1) if isinstance(self.inner, MeanMetric) else None
+    def value(self, facts: Facts) -> float:
+        """The mean over seeds of the metric; NaN where it is undefined for these rows."""
+        return self.finish(*self.keep(facts, facts.parts[0]))
+
+
+class _SeedMeanOfRows(SeedMean, MeanMetric):
+    """The same for a metric that is a mean over rows: one number per row, resampled in vectorised form."""
+
+    def contribution(self, prediction: Any, target: np.ndarray) -> np.ndarray:
+        return prediction.parts[0].mean(axis=1)
+
+    def keep(self, prediction: Any, target: np.ndarray) -> Kept:
+        return (self.contribution(prediction, target),)
+
+    def finish(self, *kept: np.ndarray) -> float:
+        return MeanMetric.finish(self, *kept)
+
+    def per_sample(self, prediction: Any, target: np.ndarray) -> np.ndarray:
+        return self.contribution(prediction, target)
+
+
+def seed_mean(metric: Metric) -> SeedMean:
+    """``metric`` averaged over seeds."""
+    return _SeedMeanOfRows(metric) if isinstance(metric, MeanMetric) else SeedMean(metric)
 
 
 def metric_of(record: RunRecord) -> Metric:
@@ -130,7 +156,7 @@ def metric_of(record: RunRecord) -> Metric:
 
 def score_arms(record: RunRecord, split: str) -> tuple[ArmScore, ...]:
     """Every arm of run.json and every arm that has predictions: the method first, then controls, then floors."""
-    metric = SeedMean(metric_of(record))
+    metric = seed_mean(metric_of(record))
     arms = dict(record.arms)
     for name in record.prediction_files(split):
         role = "floor" if name.startswith("floor") else "control"
@@ -187,11 +213,11 @@ def _score(metric: SeedMean, arm: Arm, stack: _Stack | str | None, method: _Stac
     }
     if not isinstance(stack, _Stack):
         return ArmScore(**plain, note=stack or arm.note or _why_missing(arm.status))
-    value = metric.finish(*stack.facts.parts)
+    value = metric.value(stack.facts)
     if math.isnan(value):
         note = f"no score: {metric.name} is undefined for these {len(stack.rows)} rows"
         return ArmScore(**plain, rows=len(stack.rows), note=note)
-    each = {s: metric.finish(*(p[:, i : i + 1] for p in stack.facts.parts)) for i, s in enumerate(stack.seeds)}
+    each = {s: metric.value(stack.facts.seed(i)) for i, s in enumerate(stack.seeds)}
     low, high = _interval(metric, stack)
     difference, trouble = None, None
     if method is not None and not is_method:
@@ -244,7 +270,7 @@ def _difference(metric: SeedMean, other: _Stack, method: _Stack) -> tuple[Differ
         return None, f"no paired difference: {error.problem}"
     few = len(rows) < FEWEST_ROWS
     # Two equal scores reached by different sums differ by rounding; that is a tie, not a lead.
-    dust = 1e-12 * max(abs(metric.error(metric.finish(*side.facts.parts))) for side in (a, b))
+    dust = 1e-12 * max(abs(metric.error(metric.value(side.facts))) for side in (a, b))
     value, low, high = (0.0 if abs(v) <= dust else v for v in (paired.difference, paired.low, paired.high))
     note = None if len(rows) == len(other.rows) == len(method.rows) else f"compared on the {len(rows)} common rows only"
     return Difference(

@@ -52,6 +52,8 @@ def seconds(value: float | None) -> str:
     """Wall time: "0.3 s", "42 s", "3 min 20 s", "2 h 5 min"."""
     if value is None:
         return "\u2013"
+    if value < 0.05:
+        return "< 0.1 s"
     if value < 10:
         return f"{value:.1f} s"
     whole = round(value)

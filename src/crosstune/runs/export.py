@@ -136,7 +136,9 @@ def load_model(path: str | Path) -> LoadedModel:
     try:
         config = json.loads((folder / "config.json").read_text())
         if config.get("format") != FORMAT:
-            raise RunError(f"{folder / 'config.json'} is not a crosstune model", fix="pass a crosstune run or model folder")
+            raise RunError(
+                f"{folder / 'config.json'} is not a crosstune model", fix="pass a crosstune run or model folder"
+            )
         family = families()[config["body"]["family"]]
         with torch.random.fork_rng():
             model = CrossModalModel(ModelConfig.model_validate(config["model"]), family.build(config["body"]["config"]))

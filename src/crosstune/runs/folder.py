@@ -100,9 +100,7 @@ class RunFolder:
 
     # -- data --------------------------------------------------------------------------------------------------
     def save_split(self, split: Split) -> None:
-        write_npz(
-            self.path / "split.npz", train=split.train, validation=split.validation, test=split.test
-        )
+        write_npz(self.path / "split.npz", train=split.train, validation=split.validation, test=split.test)
 
     def save_part(self, name: str, dataset: Dataset) -> None:
         """Keep the rows of one part; the test part lies in its own file that nothing opens before ``reveal``."""

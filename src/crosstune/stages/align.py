@@ -232,7 +232,7 @@ def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, 
     started = time.monotonic()
     model.eval()
     problem = _Problem(state, config, streams)
-    fixed = np.arange(len(state.train))[:: max(1, len(state.train) // 300)][:300]
+    fixed = np.arange(len(state.train))[:: max(1, len(state.train) // state.probe_rows)][: state.probe_rows]
     parameters = [p for p in model.embedder.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
     step, reference = 0, float("nan")
@@ -267,7 +267,13 @@ def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, 
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        monitor.event("step", stage="align", step=step, loss=float(loss.detach()), **{k: float(v.detach()) for k, v in values.items()})
+        monitor.event(
+            "step",
+            stage="align",
+            step=step,
+            loss=float(loss.detach()),
+            **{k: float(v.detach()) for k, v in values.items()},
+        )
         step += 1
         monitor.checkpoint("align", step, save)
     after = _measure(problem, fixed)
@@ -283,8 +289,12 @@ def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, 
             "with few points in high dimension pulls points together; use more target points or fewer steps"
         )
     if problem.converged and not all(problem.converged):
-        notes.append(f"{problem.converged.count(False)} of {len(problem.converged)} transport problems did not converge")
-    figures: dict[str, Any] = {f"{k}_before": v for k, v in before.items()} | {f"{k}_after": v for k, v in after.items()}
+        notes.append(
+            f"{problem.converged.count(False)} of {len(problem.converged)} transport problems did not converge"
+        )
+    figures: dict[str, Any] = {f"{k}_before": v for k, v in before.items()} | {
+        f"{k}_after": v for k, v in after.items()
+    }
     figures["converged"] = all(problem.converged)
     report = StageReport("align", step, monitor.elapsed() or time.monotonic() - started, stopped, figures, tuple(notes))
     return state, report

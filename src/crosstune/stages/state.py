@@ -62,5 +62,6 @@ class State:
     validation_labels: np.ndarray | None = None
     max_head_rows: int = 8192
     selection_rows: int = 5000
+    probe_rows: int = 300
     batch_size: int = 32
     best_score: float | None = None

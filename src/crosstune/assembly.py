@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -29,7 +29,8 @@ def plan_model(
     train: Dataset, body: Body, *, tokens: int | None = None, linear_part: bool = True, embedder_seed: int = 0
 ) -> ModelConfig:
     """The model's configuration for this data; raises DataError when it cannot fit the body."""
-    assert train.kind is not None and train.y is not None
+    assert train.kind is not None
+    assert train.y is not None
     shape = tuple(train.X.shape[1:])
     kind = train.kind
     out_size: tuple[int, ...] = ()
@@ -114,14 +115,18 @@ def chunks(rows: np.ndarray | int, size: int) -> Iterator[np.ndarray]:
 
 
 @torch.no_grad()
-def predict(model: CrossModalModel, dataset: Dataset, *, batch_size: int = 64) -> np.ndarray:
-    """Canonical predictions (records.py) for every row, float64, in evaluation mode."""
+def predict(
+    model: CrossModalModel, dataset: Dataset, *, batch_size: int = 64, on_share: Callable[[float], None] | None = None
+) -> np.ndarray:
+    """Canonical predictions (records.py) for every row, float64, in evaluation mode. ``on_share`` hears how far."""
     was_training = model.training
     model.eval()
     parts = []
     for rows in chunks(len(dataset), batch_size):
         x, lengths, _ = batch(dataset, rows)
         parts.append(model.predict(x, lengths).numpy())
+        if on_share is not None:
+            on_share((int(rows[-1]) + 1) / len(dataset))
     model.train(was_training)
     if not parts:
         return np.zeros((0, model.config.outputs))

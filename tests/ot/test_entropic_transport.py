@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import ot as pot
 import pytest
 import torch
 from torch import Tensor
 
+import ot as pot
 from crosstune import ot
 from crosstune.errors import UsageError
 from crosstune.ot import entropic
@@ -110,9 +110,7 @@ def test_stopping_early_is_a_status() -> None:
 
 
 def test_certificate_is_the_real_marginal_error() -> None:
-    coupling = ot.sinkhorn_divergence(
-        cloud(600, 3, 0), cloud(550, 3, 1), epsilon=0.2, max_iterations=8, debiased=False
-    )
+    coupling = ot.sinkhorn_divergence(cloud(600, 3, 0), cloud(550, 3, 1), epsilon=0.2, max_iterations=8, debiased=False)
     plan = coupling.plan.dense()
     real = float((plan.sum(1) - 1 / 600).abs().sum() + (plan.sum(0) - 1 / 550).abs().sum())
     assert coupling.marginal_error == pytest.approx(real, rel=1e-6)

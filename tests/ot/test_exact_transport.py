@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import ot as pot
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import wasserstein_distance
 from torch import Tensor
 
+import ot as pot
 from crosstune import ot
 from crosstune.errors import DataError, UsageError
 from crosstune.ot.geometry import cost_block

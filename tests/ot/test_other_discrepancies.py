@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import ot as pot
 import pytest
 import torch
 from scipy.linalg import sqrtm
 from torch import Tensor
 
+import ot as pot
 from crosstune import ot
 from crosstune.errors import UsageError
 from crosstune.ot import discrepancy

@@ -154,7 +154,7 @@ def test_contraction_is_called_out(made, own):
     value = r'("spread_ratio": \{"value": )[0-9.]+'
     (folder / "events.jsonl").write_text(re.sub(value, r"\g<1>0.31", events))
     text = Page(report.write_html(folder).read_text()).text
-    assert "its spread is 0.310 before alignment, 0.310 after alignment and 0.310 after fitting of the source's" in text
+    assert "is 0.310 before alignment, 0.310 after alignment and 0.310 after fitting. Below 0.5" in text
 
 
 def test_what_was_recorded_once_is_a_sentence_and_not_a_curve(own):

@@ -98,6 +98,15 @@ def test_floors_that_timed_out_are_named_and_left_out(made):
                summary.verdict.sentences)  # fmt: skip
 
 
+def test_floors_held_back_by_the_budget_are_named(tmp_path):
+    target = np.zeros(60, dtype=int)
+    arms = {"recraft": {0: labels(60, 2)}, "floor:linear": {0: labels(60, 30)}}
+    note = "trained on 64 of 1,078 rows to keep the time limit"
+    RunWriter(tmp_path, "classification", "error", target, arms, statuses={"floor:linear": ("ok", note)}).write()
+    sentences = report.summarise(tmp_path).verdict.sentences
+    assert f"Held back by the budget, so perhaps better than shown: linear model ({note})." in sentences
+
+
 def test_without_any_floor_it_is_undecided(tmp_path):
     verdict = judged(tmp_path, 60, recraft=3, frozen=20, floor_linear=None).verdict
     assert verdict.answer == "undecided"

@@ -10,6 +10,12 @@ from torch import Tensor, nn
 from crosstune.backbones.contract import Body, Family
 from crosstune.errors import DataError
 
+_KEPT = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size",
+    "initializer_range", "layer_norm_eps", "pad_token_id",
+)  # fmt: skip
+
 
 class BertBody(Body):
     """transformers' ``BertModel`` without word embeddings and pooler. Tokens enter where word embeddings would."""
@@ -26,7 +32,7 @@ class BertBody(Body):
         small = BertConfig(**{**self.hf_config.to_dict(), "vocab_size": 1, "pad_token_id": 0})
         self.model = BertModel(small, add_pooling_layer=False)
         del self.model.embeddings.word_embeddings
-        self.model.embeddings.word_embeddings = None
+        self.model.embeddings.word_embeddings = None  # type: ignore[assignment]
         self._measure()
 
     def _measure(self) -> None:
@@ -54,12 +60,7 @@ class BertBody(Body):
         return found
 
     def config_dict(self) -> dict[str, Any]:
-        keep = (
-            "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act "
-            "hidden_dropout_prob attention_probs_dropout_prob max_position_embeddings type_vocab_size "
-            "initializer_range layer_norm_eps pad_token_id"
-        ).split()
-        return {key: getattr(self.hf_config, key) for key in keep}
+        return {key: getattr(self.hf_config, key) for key in _KEPT}
 
 
 def _load(folder: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[Body, nn.Module]:
@@ -72,10 +73,10 @@ def _load(folder: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> tu
 
 
 def _twin() -> dict[str, Any]:
-    return dict(
-        vocab_size=512, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=128, type_vocab_size=2, pad_token_id=0,
-    )  # fmt: skip
+    return {
+        "vocab_size": 512, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 64, "max_position_embeddings": 128, "type_vocab_size": 2, "pad_token_id": 0,
+    }  # fmt: skip
 
 
 FAMILY = Family(

@@ -36,6 +36,7 @@ class BackboneInfo:
     max_tokens: int
     modality: Modality
     seed: int | None = None
+    hub_id: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -92,8 +92,8 @@ def _download(repo: str, revision: str | None, allow_pickle: bool) -> Path:
         raise WeightsError(
             f"weights of {repo!r} are neither in the hub's cache nor can they be downloaded ({reason})",
             cause="no network, a mistyped id, or a private repository",
-            fix=f"on a machine with a network: `hf download {repo}`, then copy the folder here and use --backbone FOLDER"
-            "; or use --backbone minilm",
+            fix=f"on a machine with a network: `hf download {repo}`, then copy the folder here and use "
+            "--backbone FOLDER; or use --backbone minilm",
         ) from None
 
 
@@ -179,7 +179,14 @@ def _read_tensors(folder: Path, *, allow_pickle: bool) -> tuple[dict[str, Tensor
                 cause="an old checkpoint; unpickling untrusted files can run code",
                 fix="convert it to safetensors, or pass --allow-pickle if you trust its author",
             )
-        return torch.load(pickled, map_location="cpu", weights_only=True), file_sha256(pickled)
+        try:
+            return torch.load(pickled, map_location="cpu", weights_only=True), file_sha256(pickled)
+        except Exception as problem:
+            raise WeightsError(
+                f"cannot read {pickled}: {problem}",
+                cause="a truncated file, or one that holds more than tensors",
+                fix="download it again, or convert it to safetensors",
+            ) from None
     raise WeightsError(
         f"no model.safetensors in {folder}", cause="an incomplete download", fix="download the weights into the folder"
     )
@@ -191,12 +198,25 @@ def _random_source(body: Body, vocabulary: int, seed: int) -> nn.Embedding:
 
 
 def _build_random(family: Family, config: dict[str, Any], seed: int) -> Body:
-    state = torch.random.get_rng_state()
-    torch.manual_seed(seed)
-    try:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         return family.build(config)
-    finally:
-        torch.random.set_rng_state(state)
+
+
+def _build_pretrained(
+    family: Family, folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]
+) -> tuple[Body, nn.Module]:
+    try:
+        # architectures draw initial weights before the stored ones replace them: keep the caller's generator out
+        with torch.random.fork_rng(devices=[]):
+            return family.load(str(folder), config, tensors)
+    except (KeyError, RuntimeError, TypeError, ValueError) as problem:
+        reason = str(problem).strip() or type(problem).__name__
+        raise WeightsError(
+            f"the weights in {str(folder)!r} do not fit its config.json: {reason}",
+            cause="files of two models in one folder, an edited config.json, or a model without its embeddings",
+            fix="download config.json and model.safetensors of one revision again",
+        ) from None
 
 
 def load_backbone(name: str, *, weights: Weights = "pretrained", seed: int = 0, allow_pickle: bool = False) -> Backbone:
@@ -211,7 +231,7 @@ def load_backbone(name: str, *, weights: Weights = "pretrained", seed: int = 0, 
         if family is None:
             raise WeightsError(f"no backbone {name!r}", fix=suggest(name, [f"twin-{f}" for f in families()]))
         body = _build_random(family, family.twin(), seed)
-        source = _random_source(body, int(family.twin().get("vocab_size", 512)), seed)
+        source: nn.Module = _random_source(body, int(family.twin().get("vocab_size", 512)), seed)
         return _assemble(name, body, source, family, "random weights", "random", None, None, None, None, seed)
     folder, origin, entry = _resolve(name, allow_pickle=allow_pickle)
     try:
@@ -228,15 +248,22 @@ def load_backbone(name: str, *, weights: Weights = "pretrained", seed: int = 0, 
             fix=f"use one of: {', '.join(known)}",
         )
     tensors, digest = _read_tensors(folder, allow_pickle=allow_pickle)
-    body, source = family.load(str(folder), config, tensors)
+    body, source = _build_pretrained(family, folder, config, tensors)
     if weights == "random":
         body = _build_random(family, body.config_dict(), seed)
     elif weights == "shuffled":
         shuffle_within_tensors(body, seed)
     return _assemble(
         name, body, source, family, origin, weights, str(folder), digest,
-        entry.revision if entry else None, entry.license if entry else _license(folder), seed,
+        entry.revision if entry else None, entry.license if entry else _license(folder), seed, _hub_id(name, entry),
     )  # fmt: skip
+
+
+def _hub_id(name: str, entry: Named | None) -> str | None:
+    """owner/name on the hub, where that is what was asked for."""
+    if entry is not None:
+        return entry.repo
+    return None if Path(name).expanduser().is_dir() else name
 
 
 def _license(folder: Path) -> str | None:
@@ -251,12 +278,12 @@ def _license(folder: Path) -> str | None:
 
 def _assemble(
     name: str, body: Body, source: nn.Module, family: Family, origin: str, weights: Weights, folder: str | None,
-    digest: str | None, revision: str | None, license: str | None, seed: int,
+    digest: str | None, revision: str | None, license: str | None, seed: int, hub_id: str | None = None,
 ) -> Backbone:  # fmt: skip
     info = BackboneInfo(
         name=name, family=family.name, origin=origin, weights=weights, revision=revision, sha256=digest,
         license=license, parameters=sum(p.numel() for p in body.parameters()), width=body.width, hidden=body.hidden,
         layers=body.layers, max_tokens=body.max_tokens, modality=family.modality,
-        seed=None if weights == "pretrained" else seed,
+        seed=None if weights == "pretrained" else seed, hub_id=hub_id,
     )  # fmt: skip
     return Backbone(info=info, body=body, source=source, folder=folder)

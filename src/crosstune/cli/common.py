@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Annotated, Any
 
@@ -27,8 +28,8 @@ KINDS = ("classification", "multilabel", "regression", "dense")
 
 def read_data(
     source: str, *, target: Any = None, groups: str | None = None, time: str | None = None, lengths: str | None = None,
-    features: str | None = None, task: str | None = None, allow_pickle: bool = False, drop_missing: bool = False,
-    classes: Any = None,
+    features: str | list[str] | None = None, task: str | None = None, allow_pickle: bool = False,
+    drop_missing: bool = False, classes: Any = None,
 ) -> Any:  # fmt: skip
     """The data set behind a command's arguments."""
     from crosstune.data import read
@@ -45,7 +46,12 @@ def read_data(
 
 def emit(value: Any) -> None:
     """JSON on stdout; NaN and infinities become null, as the standard has none."""
-    print(json.dumps(_finite(value), indent=1, default=str))
+    print(json.dumps(_finite(value), indent=1, default=_plain, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    """NumPy numbers and arrays as plain ones, anything else as text."""
+    return _finite(value.tolist()) if hasattr(value, "tolist") else str(value)
 
 
 def _finite(value: Any) -> Any:
@@ -64,17 +70,47 @@ def say(text: str) -> None:
 
 
 def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
-    """``key=value`` pairs; values are JSON where they parse as such, text otherwise."""
+    """``key=value`` pairs; values are JSON where they parse as such, text otherwise. All mistakes at once."""
+    bad = [pair for pair in pairs or [] if not pair.partition("=")[0] or "=" not in pair]
+    if bad:
+        lines = [f"--set {pair}: expected key=value" for pair in bad]
+        raise UsageError("\n".join(lines), fix="for instance --set align.steps=30")
     out: dict[str, Any] = {}
     for pair in pairs or []:
-        key, separator, value = pair.partition("=")
-        if not separator:
-            raise UsageError(f"--set {pair}: expected key=value", fix="for instance --set align.steps=30")
+        key, _, value = pair.partition("=")
         try:
             out[key] = json.loads(value)
         except ValueError:
             out[key] = value
     return out
+
+
+def parse_errors(pairs: list[str] | None) -> dict[str, float]:
+    """``name=value`` pairs with numbers."""
+    out: dict[str, float] = {}
+    bad = []
+    for pair in pairs or []:
+        name, _, value = pair.rpartition("=")
+        try:
+            out[name] = float(value)
+        except ValueError:
+            bad.append(pair)
+        if not name:
+            bad.append(pair)
+    if bad:
+        raise UsageError(
+            "\n".join(f"--errors {pair}: expected name=number" for pair in dict.fromkeys(bad)),
+            fix="for instance --errors minilm=0.12",
+        )
+    return out
+
+
+def parse_interval(text: str) -> float:
+    """Seconds of an interval: "15s", "0.2s", "1m"; 0 means whenever possible."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h)?", text.strip().lower())
+    if match is None:
+        raise UsageError(f"--checkpoint-every {text!r} is not a duration", fix="for instance --checkpoint-every 15s")
+    return float(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}[match[2]]
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -14,12 +14,13 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
+    context: typer.Context,
     budget: Annotated[str, typer.Option(help="Wall time of the demonstration.")] = "150s",
     out: Annotated[str, typer.Option("--out", "-o", help="The run folder.")] = "runs/demo",
     json: common.Json = False,
 ) -> None:
     """The main job on real data: scikit-learn's handwritten digits, as a file, through `crosstune fit`."""
-    from crosstune.cli.fit import start
+    from crosstune.cli.fit import given_flags, start
     from crosstune.cli.running import go
     from crosstune.experiment import Request
 
@@ -27,11 +28,12 @@ def demo(
     common.say(
         "demo   1,797 handwritten digits of 8 x 8 pixels (UCI, shipped with scikit-learn) into a sentence encoder"
     )
-    folder = start(dataset, Request(budget=budget), out, given={"budget": budget}, overwrite=False)
+    folder = start(dataset, Request(budget=budget), out, given=given_flags(context), overwrite=False)
     go(folder, as_json=json)
     if not json:
         print(
-            "\nNow with your own file:\n  crosstune inspect DATA --target NAME\n  crosstune fit DATA --target NAME --budget 4m"
+            "\nNow with your own file:\n  crosstune inspect DATA --target NAME\n"
+            "  crosstune fit DATA --target NAME --budget 4m"
         )
 
 

@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(json: common.Json = False) -> None:
-    """What this installation can do, and what is missing for the rest. Exit code 4 when no pretrained weights are found."""
+    """What this installation can do, and what is missing for the rest. Exit code 4 without pretrained weights."""
     checks = _checks()
     if json:
         common.emit(checks)

@@ -21,15 +21,17 @@ def evaluate(
     json: common.Json = False,
 ) -> None:
     """Score the model of a run on labelled data it has not seen."""
+    from crosstune.cli.progress import Progress
     from crosstune.experiment import evaluate as score
     from crosstune.runs import load_model
 
     model = load_model(run)
     dataset = common.read_data(
-        data, target=target, lengths=lengths, features=features or model.columns, task=model.kind, allow_pickle=allow_pickle,
-        classes=model.classes,
+        data, target=target, lengths=lengths, features=features or model.columns, task=model.kind,
+        allow_pickle=allow_pickle, classes=model.classes,
     )  # fmt: skip
-    scores = score(model, dataset)
+    with Progress(None) as progress:
+        scores = score(model, dataset, on_share=progress.share)
     if json:
         common.emit({"rows": len(dataset), "scores": [s.as_dict() for s in scores]})
         return

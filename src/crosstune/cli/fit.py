@@ -8,18 +8,13 @@ import typer
 
 from crosstune.cli import common
 
-_FLAGS = {
-    "backbone": "minilm", "method": "recraft", "budget": "4m", "seeds": "1", "metric": None, "floors": None,
-    "controls": None, "tokens": None, "fractions": "0.6,0.2,0.2", "split": "auto", "split_seed": 0, "threads": None,
-    "proxy": "documentation",
-}  # fmt: skip
-
 
 def register(app: typer.Typer) -> None:
     app.command()(fit)
 
 
 def fit(
+    context: typer.Context,
     data: common.Data,
     target: common.Target = None,
     groups: common.Groups = None,
@@ -51,6 +46,9 @@ def fit(
     lengths: common.Lengths = None,
     features: common.Features = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    checkpoint_every: Annotated[
+        str, typer.Option(help="How often the state is kept, for `crosstune resume` (15s, 0.2s, 1m).")
+    ] = "15s",
     allow_pickle: common.AllowPickle = False,
     drop_missing_target: common.DropMissing = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run in the same folder.")] = False,
@@ -59,24 +57,35 @@ def fit(
     """Make a model from a file, with floors and controls in the same budget, and say whether it was worth it."""
     from crosstune.cli.running import go
 
-    given = {name: value for name, value in locals().items() if name in _FLAGS and value != _FLAGS[name]}
     request = make_request(
         backbone=backbone, method=method, budget=budget, seeds=seeds, metric=metric, floors=floors, controls=controls,
         tokens=tokens, settings=settings, split=split, fractions=fractions, split_seed=split_seed, accept=accept,
-        threads=threads, allow_pickle=allow_pickle, proxy=proxy,
+        threads=threads, allow_pickle=allow_pickle, proxy=proxy, checkpoint_every=checkpoint_every,
     )  # fmt: skip
     dataset = common.read_data(
         data, target=target, groups=groups, time=time, lengths=lengths, features=features, task=task,
         allow_pickle=allow_pickle, drop_missing=drop_missing_target,
     )  # fmt: skip
-    folder = start(dataset, request, out, given=given, overwrite=overwrite)
+    folder = start(dataset, request, out, given=given_flags(context), overwrite=overwrite)
     go(folder, as_json=json)
+
+
+def given_flags(context: typer.Context) -> dict[str, str]:
+    """Key of the request -> the flag by which the user set it, for those that were on the command line."""
+    out = {}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE" and parameter.param_type_name == "option":
+            key = {"checkpoint_every": "checkpoint_seconds"}.get(parameter.name or "", parameter.name or "")
+            out[key] = f"flag {max(parameter.opts, key=len)}"
+    return out
 
 
 def make_request(
     *, backbone: str, method: str, budget: str, seeds: str, metric: str | None, floors: str | None,
     controls: str | None, tokens: int | None, settings: list[str] | None, split: str, fractions: str, split_seed: int,
     accept: list[str] | None, threads: int | None, allow_pickle: bool, proxy: str,
+    checkpoint_every: str,
 ) -> Any:  # fmt: skip
     """The request behind the flags, checked before any data are read."""
     from pydantic import ValidationError
@@ -90,6 +99,7 @@ def make_request(
             floors=common.parse_names(floors), controls=common.parse_names(controls), tokens=tokens,
             settings=common.parse_settings(settings), split=split, fractions=common.parse_fractions(fractions),  # type: ignore[arg-type]
             split_seed=split_seed, accept=tuple(accept or ()), threads=threads, allow_pickle=allow_pickle, proxy=proxy,
+            checkpoint_seconds=common.parse_interval(checkpoint_every),
         )  # fmt: skip
     except ValidationError as problem:
         lines = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in problem.errors()]
@@ -98,7 +108,7 @@ def make_request(
     return request
 
 
-def start(dataset: Any, request: Any, out: str | None, *, given: dict[str, Any], overwrite: bool) -> Any:
+def start(dataset: Any, request: Any, out: str | None, *, given: dict[str, str], overwrite: bool) -> Any:
     """Prepare the run folder; says what was inferred."""
     import sys
     from pathlib import Path
@@ -110,8 +120,7 @@ def start(dataset: Any, request: Any, out: str | None, *, given: dict[str, Any],
         common.say(line)
     if out is None:
         out = str(Path("runs") / f"{dataset.name}-{request.method}-{request.digest(dataset_digest(dataset))[:8]}")
-    flags = {name: f"flag --{name.replace('_', '-')}" for name in given}
-    folder, existed = prepare(dataset, request, out, command=sys.argv, given=flags, overwrite=overwrite)
+    folder, existed = prepare(dataset, request, out, command=sys.argv, given=given, overwrite=overwrite)
     if existed:
         common.say(f"run    {folder.path} holds this very run already ({folder.record()['status']})")
     else:

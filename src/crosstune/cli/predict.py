@@ -23,6 +23,7 @@ def predict(
     json: common.Json = False,
 ) -> None:
     """Predict every row of a file with the model of a run (or of a model folder)."""
+    from crosstune.cli.progress import Progress
     from crosstune.experiment import predict_file
     from crosstune.runs import load_model
 
@@ -30,7 +31,8 @@ def predict(
     dataset = common.read_data(
         data, target=False, lengths=lengths, features=features or model.columns, allow_pickle=allow_pickle
     )
-    rows = predict_file(model, dataset, out)
+    with Progress(None) as progress:
+        rows = predict_file(model, dataset, out, on_share=progress.share)
     if json:
         common.emit({"rows": rows, "out": out, "kind": model.kind, "classes": model.classes})
     else:

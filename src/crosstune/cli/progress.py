@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from crosstune.cli import STARTED
+from crosstune import cli
 
 
 class Progress:
@@ -49,7 +49,7 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
 
     def __call__(self, *, kind: str, progress: float | None = None, **values: Any) -> None:
-        elapsed = time.monotonic() - STARTED
+        elapsed = time.monotonic() - cli.STARTED
         if kind == "floor":
             score = values.get("score")
             figure = (
@@ -66,8 +66,9 @@ class Progress:
         elif kind == "bound":
             terms = values["terms"]
             self.line(
-                f"{elapsed:6.1f}s  bound    {values['stage']}: err_s {_term(terms, 'err_s')} + tau*W1 {_term(terms, 'alignment')}"
-                f" + H(z'|z) {_term(terms, 'distortion')} = {_term(terms, 'bound')} nats; -LEEP {_term(terms, 'neg_leep')}"
+                f"{elapsed:6.1f}s  bound    {values['stage']}: err_s {_term(terms, 'err_s')} "
+                f"+ tau*W1 {_term(terms, 'alignment')} + H(z'|z) {_term(terms, 'distortion')} "
+                f"= {_term(terms, 'bound')} nats; -LEEP {_term(terms, 'neg_leep')}"
             )
         elif kind == "message" and values.get("text") != "complete":
             self.line(f"{elapsed:6.1f}s  {values['text']}")
@@ -81,6 +82,11 @@ class Progress:
         elif kind in ("arm-start", "waiting"):
             self._text = ""
             self._show(values.get("label") or values.get("text", ""), "", elapsed)
+
+    def share(self, done: float) -> None:
+        """A plain share of known work, 0 to 1."""
+        if self.live is not None:
+            self.live.update(self.task, description="predicting", completed=done)
 
     def _show(self, left: str, right: str, elapsed: float) -> None:
         if self.live is None or time.monotonic() - self._last < 0.1:

@@ -34,7 +34,7 @@ def rank(
     from crosstune.experiment.ranking import render
 
     names = [part for entry in backbones or ["minilm", "twin-bert"] for part in entry.split(",") if part]
-    known = {k: float(v) for k, v in common.parse_settings(errors).items()}
+    known = common.parse_errors(errors)
     dataset = common.read_data(
         data, target=target, groups=groups, lengths=lengths, features=features, task=task, allow_pickle=allow_pickle
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from crosstune.cli import STARTED
+from crosstune import cli
 from crosstune.cli.common import emit, say
 from crosstune.cli.progress import Progress
 
@@ -17,11 +17,17 @@ def go(folder: Any, *, as_json: bool, quiet: bool = False) -> None:
     record = folder.record()
     if record["status"] != "complete":
         with Progress(record["budget"]["seconds"], quiet=quiet) as progress:
-            execute(folder, notify=progress, started=STARTED)
-        finish(folder.path)
+            execute(folder, notify=progress, started=cli.STARTED)
     else:
         say(f"{folder.path} is complete: nothing to do")
+    # also when the process that completed the run ended before its report
+    if record["status"] != "complete" or not _finished(folder.path):
+        finish(folder.path)
     show(folder.path, as_json=as_json)
+
+
+def _finished(path: Path) -> bool:
+    return (path / "report.html").exists() and (path / "model" / "README.md").exists()
 
 
 def finish(path: Path) -> None:

@@ -74,8 +74,9 @@ def control(method: Method, name: str) -> Method:
 class StopFlag:
     """The first Ctrl-C (or SIGTERM) asks; the run stops at its next step, with a checkpoint. The second one insists."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Callable[[], None] = lambda: None) -> None:
         self.raised = False
+        self._asked = asked
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopFlag:
@@ -92,6 +93,7 @@ class StopFlag:
         if self.raised:
             raise KeyboardInterrupt
         self.raised = True
+        self._asked()
 
     def check(self) -> None:
         if self.raised:
@@ -123,7 +125,8 @@ class RunMonitor(Monitor):
             "seed": self.seed,
         } | values
         self.folder.event(**values)
-        self.notify(progress=self.progress(int(values.get("step", 0))) if "step" in values else None, **values)
+        step: Any = values.get("step")
+        self.notify(progress=None if step is None else self.progress(int(step)), **values)
 
     def diagnostic(self, name: str, **arrays: np.ndarray) -> None:
         self.folder.diagnostic(name, self.arm, self.seed, **arrays)
@@ -194,14 +197,14 @@ def run_arm(
             continue
         flag.check()
         monitor.limits = {stage.name: _limit(arm, stage, index, spent + time.monotonic() - arm_started)}
-        if stage.name == "align" and measure_bound:
+        if stage.name == "align" and measure_bound and not folder.has_checkpoint(f"{monitor.prefix}.align"):
             _bound(state, "before", monitor)
         state, report = RUNNERS[stage.name](state, stage, streams=streams)
         reports.append(report)
         monitor.event("stage", stage=stage.name, report=report.as_dict())
-        folder.save_checkpoint(f"{monitor.prefix}.done-{stage.name}", _stage_end(state, stage, report, streams))
         if stage.name == "align" and measure_bound:
-            _bound(state, "after-align", monitor)
+            _bound(state, "after-align", monitor)  # before the stage counts as done, or a kill here would lose it
+        folder.save_checkpoint(f"{monitor.prefix}.done-{stage.name}", _stage_end(state, stage, report, streams))
     if measure_bound and state.predictor is not None:
         _bound(state, "after-fit", monitor)
     prediction = predict(state.model, validation)
@@ -260,7 +263,8 @@ def _bound(state: State, stage: str, monitor: RunMonitor) -> None:
     phi is the current embedder; p_s is the frozen source predictor on the frozen pretrained body. err_t needs a
     class probability and is measured for classification only.
     """
-    assert state.source is not None and state.predictor is not None
+    assert state.source is not None
+    assert state.predictor is not None
     rows = state.probe_rows
     part = state.validation.take(np.arange(len(state.validation))[:: max(1, len(state.validation) // rows)][:rows])
     state.model.eval()
@@ -297,7 +301,9 @@ def _flat(report: dict[str, Any]) -> dict[str, Any]:
 
 def _part_labels(state: State, part: Dataset) -> np.ndarray:
     """z' of other rows: their class, or the cluster of the nearest training target."""
-    assert part.y is not None and state.train.y is not None and state.labels is not None
+    assert part.y is not None
+    assert state.train.y is not None
+    assert state.labels is not None
     if part.kind == "classification":
         return part.y.astype(np.int64)
     train = np.asarray(state.train.y, dtype=np.float64).reshape(len(state.train), -1)

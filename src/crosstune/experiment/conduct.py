@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import platform
-import shutil
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ import crosstune
 from crosstune.assembly import batch, build_model, plan_model
 from crosstune.backbones import Backbone, load_backbone
 from crosstune.data import dataset_digest, inspect, split
-from crosstune.errors import BudgetError, DataError, Interrupted, RunError
+from crosstune.errors import BudgetError, DataError, Interrupted
 from crosstune.experiment.arms import LABELS, Arm, ArmResult, StopFlag, control, run_arm
+from crosstune.experiment.place import holds, unwritable, writing
 from crosstune.experiment.request import Request, origins
 from crosstune.experiment.source import source_bank
 from crosstune.floors import FloorResult, FloorRun, default_floors
-from crosstune.metrics import Metric, default_metric, get_metric
 from crosstune.methods import Method
+from crosstune.metrics import Metric, default_metric, get_metric
 from crosstune.records import Dataset, Split
 from crosstune.runs.export import save_model
 from crosstune.runs.folder import SCHEMA, RunFolder
@@ -94,79 +96,62 @@ def prepare(
     digest = dataset_digest(dataset)
     identity = request.digest(digest)
     folder = RunFolder(out)
-    if folder.path.exists() and any(folder.path.iterdir()):
-        existing = folder.record() if (folder.path / "run.json").exists() else None
-        if existing and existing.get("identity") == identity and not overwrite:
-            return folder, True
-        if not overwrite:
-            raise RunError(
-                f"{str(folder.path)!r} already holds {'another run' if existing else 'other files'}",
-                cause="the same --out with other data or settings",
-                fix="choose another --out, or pass --overwrite",
-            )
-        if existing is None:
-            raise RunError(
-                f"{str(folder.path)!r} holds files that are not a run; --overwrite only replaces runs",
-                fix="choose another --out",
-            )
-        folder.lock()
-        folder.unlock()
-        shutil.rmtree(folder.path)
+    if holds(folder, identity, overwrite=overwrite):
+        return folder, True
     carved = parts or split(dataset, seed=request.split_seed, fractions=request.fractions, strategy=request.split)
     inspection = inspect(dataset, carved, accept=request.accept)
     refuse(inspection.refused())
-    folder.path.mkdir(parents=True, exist_ok=True)
-    folder.save_split(carved)
-    for name in ("train", "validation", "test"):
-        if len(carved.rows(name)):
-            folder.save_part(name, dataset.take(carved.rows(name)))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     source = dict(dataset.source)
-    folder.write_record(
-        {
-            "schema": SCHEMA,
-            "crosstune": crosstune.__version__,
-            "created": now,
-            "finished": None,
-            "status": "running",
-            "identity": identity,
-            "command": command or [],
-            "request": request.model_dump(mode="json"),
-            "task": {
-                "name": dataset.name,
-                "kind": dataset.kind,
-                "metric": metric.name,
-                "direction": metric.direction,
-                "classes": list(dataset.classes) if dataset.classes else None,
-                "shape": [int(n) for n in dataset.X.shape[1:]],
-                "ragged": dataset.lengths is not None,
-                "modality": dataset.modality,
-                "rows": {n: len(carved.rows(n)) for n in ("train", "validation", "test")},
-                "split": {"strategy": carved.strategy, "seed": carved.seed, "warnings": list(carved.warnings)},
-                "protocol": "clean",
-                "target_names": list(dataset.target_names) if dataset.target_names else None,
-                "columns": list(dataset.columns) if dataset.columns else None,
-                "categories": {str(k): list(v) for k, v in dataset.categories.items()},
-                "reason": source.get("reason"),
-            },
-            "data": {key: source.get(key) for key in ("path", "format", "bytes", "sha256", "key")} | {"digest": digest},
-            "findings": [
-                {"code": f.code, "severity": f.severity, "message": f.message, "accept": f.accept}
-                for f in inspection.findings
-            ],
-            "backbone": None,
-            "method": {"name": method.name, "summary": method.summary, "paper": method.paper,
-                       "stages": [s.model_dump(mode="json") for s in method.stages]},
-            "config": origins(request, given or {}),
-            "budget": {"asked": budget.text, "seconds": budget.seconds, "steps": budget.steps, "used": 0.0, "parts": {}},
-            "seeds": list(request.seeds),
-            "arms": {},
-            "plan": None,
-            "versions": versions(),
-            "hardware": hardware(),
-            "reveals": [],
+    record = {
+        "schema": SCHEMA,
+        "crosstune": crosstune.__version__,
+        "created": now,
+        "finished": None,
+        "status": "running",
+        "identity": identity,
+        "command": command or [],
+        "request": request.model_dump(mode="json"),
+        "task": {
+            "name": dataset.name,
+            "kind": dataset.kind,
+            "metric": metric.name,
+            "direction": metric.direction,
+            "classes": list(dataset.classes) if dataset.classes else None,
+            "shape": [int(n) for n in dataset.X.shape[1:]],
+            "ragged": dataset.lengths is not None,
+            "modality": dataset.modality,
+            "rows": {n: len(carved.rows(n)) for n in ("train", "validation", "test")},
+            "split": {"strategy": carved.strategy, "seed": carved.seed, "warnings": list(carved.warnings)},
+            "protocol": "clean",
+            "target_names": list(dataset.target_names) if dataset.target_names else None,
+            "columns": list(dataset.columns) if dataset.columns else None,
+            "categories": {str(k): list(v) for k, v in dataset.categories.items()},
+            "reason": source.get("reason"),
         },
-    )  # fmt: skip
+        "data": {key: source.get(key) for key in ("path", "format", "bytes", "sha256", "key")} | {"digest": digest},
+        "findings": [
+            {"code": f.code, "severity": f.severity, "message": f.message, "accept": f.accept}
+            for f in inspection.findings
+        ],
+        "backbone": None,
+        "method": {"name": method.name, "summary": method.summary, "paper": method.paper,
+                   "stages": [s.model_dump(mode="json") for s in method.stages]},
+        "config": origins(request, given or {}, metric=metric.name, task=dataset.kind, split=carved.strategy),
+        "budget": {"asked": budget.text, "seconds": budget.seconds, "steps": budget.steps, "used": 0.0, "parts": {}},
+        "seeds": list(request.seeds),
+        "arms": {},
+        "plan": None,
+        "versions": versions(),
+        "hardware": hardware() | ({"threads": request.threads} if request.threads else {}),
+        "reveals": [],
+    }  # fmt: skip
+    with writing(folder, identity, overwrite=overwrite):
+        folder.save_split(carved)
+        for name in ("train", "validation", "test"):
+            if len(carved.rows(name)):
+                folder.save_part(name, dataset.take(carved.rows(name)))
+        folder.write_record(record)
     return folder, False
 
 
@@ -186,31 +171,44 @@ def execute(folder: RunFolder, *, notify: Notify = silent, started: float | None
     """Run (or go on with) a prepared folder until it is complete. Interrupted (exit 130) keeps the checkpoint;
     BudgetError (exit 5) when the time ended before there was a model."""
     started = time.monotonic() if started is None else started
-    folder.lock()
+    go_on = f"continue with `crosstune resume {folder.path}`"
     try:
-        with StopFlag() as flag:
-            _execute(folder, notify, started, flag)
+        folder.lock()
+    except OSError as problem:
+        raise unwritable(problem, folder, "make it writable, or copy it to where you can write") from None
+    # a kill leaves run.json behind the clock; the last event knows better
+    before = max(float(folder.record()["budget"]["used"]), folder.last_time())
+    try:
+        with StopFlag(lambda: notify(kind="message", text="stopping at the next step; once more to stop now")) as flag:
+            _execute(folder, notify, started, before, flag)
     except (KeyboardInterrupt, Interrupted):
-        folder.update(status="interrupted")
+        _end(folder, "interrupted", before + time.monotonic() - started)
         raise Interrupted(
-            f"interrupted; {str(folder.path)!r} keeps everything up to the last checkpoint",
-            fix=f"continue with `crosstune resume {folder.path}`",
+            f"interrupted; {str(folder.path)!r} keeps everything up to the last checkpoint", fix=go_on
         ) from None
-    except BaseException:
-        folder.update(status="failed")
+    except BaseException as failure:
+        with contextlib.suppress(OSError):  # a full disk must not hide what went wrong
+            _end(folder, "failed", before + time.monotonic() - started)
+        if isinstance(failure, OSError):
+            raise unwritable(failure, folder, f"make room or mend the permissions, then {go_on}") from failure
         raise
     finally:
         folder.unlock()
 
 
-def _execute(folder: RunFolder, notify: Notify, started: float, flag: StopFlag) -> None:
+def _end(folder: RunFolder, status: str, used: float) -> None:
+    record = folder.record()
+    folder.update(status=status, budget=record["budget"] | {"used": round(used, 2)})
+
+
+def _execute(folder: RunFolder, notify: Notify, started: float, before: float, flag: StopFlag) -> None:
     record = folder.record()
     request = Request.model_validate(record["request"])
-    if request.threads:
-        torch.set_num_threads(request.threads)
+    # as many as the run began with: sums in another order would make other weights
+    torch.set_num_threads(record["hardware"]["threads"])
     metric = get_metric(record["task"]["metric"], record["task"]["kind"])
     run = _Run(
-        folder, request, notify, flag, started, float(record["budget"]["used"]),
+        folder, request, notify, flag, started, before,
         folder.part("train"), folder.part("validation"), metric, record,
     )  # fmt: skip
     run.save(status="running")
@@ -225,7 +223,7 @@ def _execute(folder: RunFolder, notify: Notify, started: float, flag: StopFlag) 
         bank = None
         if any(stage.name == "source_head" for stage in method.stages):
             run.event("message", text="source features through the pretrained body")
-            bank = source_bank(backbone, request.proxy)
+            bank = source_bank(backbone, request.proxy, on_share=_sharing(run, floors))
         _take_floors(run, floors, wait=True)
     finally:
         if floors is not None:
@@ -234,8 +232,8 @@ def _execute(folder: RunFolder, notify: Notify, started: float, flag: StopFlag) 
     arms = _plan(run, method, backbone, bank)
     _run_arms(run, arms, method, backbone, bank)
     run.record["budget"]["parts"] |= {"total": round(run.used(), 2)}
-    run.save(status="complete", finished=datetime.now(UTC).isoformat(timespec="seconds"))
     folder.drop_checkpoints("")
+    run.save(status="complete", finished=datetime.now(UTC).isoformat(timespec="seconds"))
     run.event("message", text="complete")
 
 
@@ -253,13 +251,26 @@ def _start_floors(run: _Run, seconds: float | None) -> FloorRun | None:
     )
 
 
+def _sharing(run: _Run, floors: FloorRun | None) -> Callable[[float], None]:
+    """Progress of the source features; floors that finish meanwhile are shown at once, and Ctrl-C is heard."""
+
+    def on_share(share: float) -> None:
+        run.flag.check()
+        _take_floors(run, floors)
+        run.notify(kind="waiting", text=f"source features {share:.0%}")
+
+    return on_share
+
+
 def _take_floors(run: _Run, floors: FloorRun | None, *, wait: bool = False) -> None:
     while floors is not None:
         for result in floors.poll():
-            _keep_floor(run, result)
+            # Ctrl-C reaches the child as well: what it breaks is not the floor's failure
+            if result.status == "ok" or not run.flag.raised:
+                _keep_floor(run, result)
+        run.flag.check()
         if not wait or floors.done:
             return
-        run.flag.check()
         current = floors.current()
         run.notify(kind="waiting", text=f"floor {current[0]}: {current[1]}" if current else "floors")
         time.sleep(0.1)
@@ -297,11 +308,7 @@ def _plan(run: _Run, method: Method, backbone: Backbone, bank: SourceBank | None
         run.record["plan"] = _allot(run, methods, backbone)
         run.save()
     plan = run.record["plan"]
-    return [
-        Arm(method=methods[name], **{k: v for k, v in plan["arms"][name].items()})
-        for name in methods
-        if name in plan["arms"]
-    ]
+    return [Arm(method=methods[name], **plan["arms"][name]) for name in methods if name in plan["arms"]]
 
 
 def _allot(run: _Run, methods: dict[str, Method], backbone: Backbone) -> dict[str, Any]:
@@ -442,6 +449,7 @@ def _finish_arm(
 # -- circumstances --------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=1)  # reading the metadata of a dozen packages takes longer than a small fit
 def versions() -> dict[str, str]:
     """Versions of everything that can change a figure."""
     from importlib.metadata import PackageNotFoundError, version

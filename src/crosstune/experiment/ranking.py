@@ -116,7 +116,8 @@ def _score(name: str, train: Dataset, some: Dataset, labels: np.ndarray, seed: i
     model = build_model(config, backbone.body, train, token_rms=_token_rms(backbone, bank))
     state = State(model, backbone, train, train, default_metric(train.kind), source=bank)  # type: ignore[arg-type]
     state, _ = source_head.run(state, SourceHeadConfig(labels="clusters:40"), streams=streams)
-    assert state.source is not None and state.predictor is not None
+    assert state.source is not None
+    assert state.predictor is not None
     features = _target_features(model, backbone.body, some)
     held = state.source.holdout
     report = bound_report(
@@ -150,10 +151,10 @@ def _correlations(entries: list[dict[str, Any]], errors: dict[str, float]) -> di
 
 def render(result: dict[str, Any]) -> str:
     """The ranking as a plain table."""
+    distortion = "H(z'|z)"
     lines = [
-        f"{'backbone':24} {'bound':>8} {'err_s':>7} {'tau*W1':>7} {'H(z|z)':>7} {'-LEEP':>7} {'LogME':>8} {'H-score':>8}".replace(
-            "H(z|z)", "H(z'|z)"
-        )
+        f"{'backbone':24} {'bound':>8} {'err_s':>7} {'tau*W1':>7} {distortion:>7} {'-LEEP':>7} {'LogME':>8} "
+        f"{'H-score':>8}"
     ]
     for e in result["backbones"]:
         lines.append(

@@ -17,6 +17,7 @@ class Request(BaseModel):
 
     floors, controls: names, or "auto". tokens: per sample, None = chosen from the shape. settings: overrides of the
     method, keys like ``align.steps``. fractions: train, validation, test. threads: of the CPU, None = torch's choice.
+    checkpoint_seconds: how often the state within an arm is kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +38,7 @@ class Request(BaseModel):
     proxy: str = "documentation"
     threads: int | None = None
     allow_pickle: bool = False
-    checkpoint_seconds: float = 15.0
+    checkpoint_seconds: float = Field(default=15.0, ge=0)
 
     def resolved_method(self) -> Method:
         return override(get_method(self.method), self.settings)
@@ -47,12 +48,14 @@ class Request(BaseModel):
 
     def check(self) -> None:
         """Refuse what can be refused before any data are read: unknown names and settings, a budget that is none."""
+        from crosstune.discovery import pick
         from crosstune.experiment.arms import control
         from crosstune.floors import get_floors
         from crosstune.metrics import get_metric
 
         method = self.resolved_method()
         self.parsed_budget()
+        pick("crosstune.data.proxies", "PROXY", self.proxy, "source proxy")
         if self.metric:
             get_metric(self.metric)
         if self.floors != "auto":
@@ -62,18 +65,22 @@ class Request(BaseModel):
 
     def digest(self, data_digest: str) -> str:
         """Hash of the resolved configuration and the data: equal digests mean the same run."""
-        content = {"request": self.model_dump(mode="json"), "method": self.resolved_method().model_dump(mode="json")}
+        request = self.model_dump(mode="json", exclude={"checkpoint_seconds"})  # how often to save decides nothing
+        content = {"request": request, "method": self.resolved_method().model_dump(mode="json")}
         text = json.dumps(content, sort_keys=True) + data_digest
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def origins(request: Request, given: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Dotted key -> value and where it came from. ``given`` maps keys the user set to the flag they used."""
+def origins(request: Request, given: dict[str, str], **resolved: Any) -> dict[str, dict[str, Any]]:
+    """Dotted key -> value and where it came from. ``given`` maps keys the user set to the flag they used; ``resolved``
+    holds what became of values that were left to the data."""
     method = request.resolved_method()
     out: dict[str, dict[str, Any]] = {}
     for key, value in request.model_dump(mode="json").items():
         if key != "settings":
             out[key] = {"value": value, "origin": given.get(key, "default")}
+    for key, value in resolved.items():
+        out[key] = {"value": value, "origin": given.get(key, "inferred")}
     for stage in method.stages:
         for key, value in stage.model_dump(mode="json").items():
             dotted = f"{stage.name}.{key}"

@@ -19,7 +19,9 @@ from crosstune.runs.export import LoadedModel, load_model
 from crosstune.runs.folder import RunFolder, write_predictions
 
 
-def predict_file(model: LoadedModel, data: Dataset, out: str | Path) -> int:
+def predict_file(
+    model: LoadedModel, data: Dataset, out: str | Path, *, on_share: Callable[[float], None] | None = None
+) -> int:
     """Predict every row and write a Parquet or CSV file, chosen by the name's ending; whole or not at all.
     Gives the number of rows."""
     path = Path(out)
@@ -27,7 +29,7 @@ def predict_file(model: LoadedModel, data: Dataset, out: str | Path) -> int:
         raise DataError(
             f"cannot write {str(out)!r}", cause="unknown ending", fix="use -o FILE.parquet, .csv, .npy or .npz"
         )
-    prediction = model.predict_canonical(data)
+    prediction = model.predict_canonical(data, on_share=on_share)
     rows = np.arange(len(data))
     if path.suffix == ".parquet":
         metadata = {"kind": model.kind, "classes": model.classes, "field_shape": list(prediction.shape[1:])}
@@ -70,13 +72,15 @@ def _write_csv(path: Path, prediction: np.ndarray, model: LoadedModel) -> None:
     write_bytes(path, text.getvalue().encode())
 
 
-def evaluate(model: LoadedModel, data: Dataset) -> list[Score]:
+def evaluate(
+    model: LoadedModel, data: Dataset, *, on_share: Callable[[float], None] | None = None
+) -> list[Score]:
     """Scores of a model on labelled data: the run's metric first, then the usual ones for the kind."""
     from crosstune.metrics import metrics_for
 
     if data.y is None:
         raise DataError("the data have no target to evaluate against", fix="pass --target NAME")
-    prediction = model.predict_canonical(data)
+    prediction = model.predict_canonical(data, on_share=on_share)
     target = _align_classes(data, model)
     own = str(model.config["task"]["metric"])
     names = [own, *[n for n in metrics_for(model.kind) if n != own]]  # type: ignore[arg-type]
@@ -130,6 +134,8 @@ def reveal(path: str | Path, *, again: bool = False, notify: Callable[..., None]
             cause="a second look makes it another validation set",
             fix=f"see it with `crosstune report {path}`; --again opens it once more and records that",
         )
+    if not (folder.path / "data" / "test.npz").exists():
+        folder.part("test")  # the error; nothing is opened, and nothing recorded
     folder.lock()
     try:
         # recorded before anything is read: an interrupted look is still a look
@@ -162,10 +168,12 @@ def _score_test(folder: RunFolder, record: dict[str, Any], notify: Callable[...,
     if floors:
         notify(kind="message", text="test: floors, fitted again on the same training rows")
         seed = record["seeds"][0]
-        # the allowance they had decides what they chose; give them the same
-        budget = record["budget"]["seconds"]
-        results = run_floors(folder.part("train"), {"test": test}, floors, seed=seed,
-                             seconds=None if budget is None else max(10.0, 0.3 * budget))  # fmt: skip
+        # what a floor was allowed decides what it cuts: the same plan gives the same model again
+        planned = {n: record["arms"][f"floor:{n}"].get("planned") for n in floors}
+        results = run_floors(
+            folder.part("train"), {"test": test}, floors, seed=seed, threads=1,
+            planned={n: p for n, p in planned.items() if p is not None},
+        )  # fmt: skip
         for name, result in results.items():
             if result.status == "ok":
                 folder.save_predictions("test", f"floor:{name}", seed, rows=rows, prediction=result.predictions["test"],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +38,10 @@ def _balanced(labels: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argsort(rank, kind="stable")[:count])
 
 
-def source_bank(backbone: Backbone, proxy_name: str, *, passages: int = PASSAGES, tokens: int = TOKENS) -> SourceBank:
+def source_bank(
+    backbone: Backbone, proxy_name: str, *, passages: int = PASSAGES, tokens: int = TOKENS,
+    on_share: Callable[[float], None] | None = None,
+) -> SourceBank:  # fmt: skip
     """Tokens, features and labels of the proxy. Only the features are cached (a few MB); tokens are a look-up."""
     proxy = pick("crosstune.data.proxies", "PROXY", proxy_name, "source proxy").load()
     rows = _balanced(np.asarray(proxy.labels), passages)
@@ -49,11 +54,9 @@ def source_bank(backbone: Backbone, proxy_name: str, *, passages: int = PASSAGES
     path = cache_folder() / "features" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
     hidden = _cached(path, (len(texts), info.hidden))
     if hidden is None:
-        hidden = mean_hidden(backbone.body, embedded, mask)
-        try:
+        hidden = mean_hidden(backbone.body, embedded, mask, on_share=on_share)
+        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
             write_bytes(path, save({"hidden": hidden.contiguous()}))
-        except OSError:
-            pass  # a cache that cannot be written costs time, nothing else
     return SourceBank(
         tokens=embedded, mask=mask, hidden=hidden, labels=labels, holdout=torch.zeros(len(labels), dtype=torch.bool),
         classes=tuple(proxy.classes), name=proxy_name,

@@ -7,7 +7,7 @@ from crosstune.stages.source_head import SourceHeadConfig
 
 METHOD = Method(
     name="recraft",
-    summary="feature alignment of tokens, then distortion, through a frozen source predictor; then head first, then all",
+    summary="alignment of tokens, then distortion through a frozen source predictor; then head first, then all",
     paper="Tran et al., Rethinking Cross-Modal Fine-Tuning, AISTATS 2026, arXiv 2601.18231",
     stages=(SourceHeadConfig(labels="clusters:40"), AlignConfig(), FitConfig()),
     controls=("no-alignment", "frozen", "scratch"),

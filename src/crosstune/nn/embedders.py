@@ -31,6 +31,7 @@ class Embedder(nn.Module):
     """Base of all embedders: ``forward(x, lengths) -> (tokens (B, T, D), mask (B, T))`` and a scale to calibrate."""
 
     width: int
+    scale: Tensor  # (2,): factors of the projection and of the biases
     grid: tuple[int, ...] | None = None
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -46,7 +47,10 @@ class Embedder(nn.Module):
 
 
 class PatchEmbedder(Embedder):
-    """Windows of a (B, C, *spatial) signal (1-D, 2-D or 3-D) to tokens, plus one token of global statistics.
+    """One token of global statistics, then the windows of a (B, C, *spatial) signal (1-D, 2-D or 3-D).
+
+    The statistics token comes first: bodies with positions would see it elsewhere in every batch if it stood behind
+    the windows, whose number depends on the batch's padding.
 
     Features of a window, per channel: its values, ``asinh`` of its values (compresses large amplitudes so that they
     stay distinguishable), its mean and its standard deviation. The statistics token holds the instance's mean,
@@ -101,7 +105,7 @@ class PatchEmbedder(Embedder):
 
     def raw_features(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Window features (B, T, P), statistics (B, S) and token mask (B, T)."""
-        batch, channels = x.shape[:2]
+        batch = len(x)
         if lengths is None:
             flat = x.flatten(2)
             mean, spread = flat.mean(-1), _spread(flat.square().mean(-1), flat.mean(-1))
@@ -109,8 +113,7 @@ class PatchEmbedder(Embedder):
             log_length = x.new_zeros(batch, 1)
             windows = self._windows(x)
             mask = torch.ones(batch, windows.shape[1], dtype=torch.bool, device=x.device)
-            w_mean = windows.mean(-1)
-            w_spread = _spread(windows.square().mean(-1), w_mean)
+            inside = self._windows(torch.ones_like(x[:1, :1]))
         else:
             valid = window_mask(lengths, x.shape[-1])[:, None, :]
             x = torch.where(valid, x, torch.zeros_like(x))
@@ -123,11 +126,13 @@ class PatchEmbedder(Embedder):
             log_length = (count / self.plan.size[-1]).log()
             windows = self._windows(x)
             inside = self._windows(valid.to(x.dtype))
-            w_count = inside.sum(-1).clamp_min(1)
-            w_mean = windows.sum(-1) / w_count
-            w_spread = _spread(windows.square().sum(-1) / w_count, w_mean)
-            starts = torch.arange(windows.shape[1], device=x.device) * self.plan.stride[-1]
-            mask = starts[None, :] < lengths.clamp_min(1)[:, None]
+            # as many windows as cover the row alone: one more for a batch's padding would change the sample
+            window, stride = self.plan.window[-1], self.plan.stride[-1]
+            needed = ((lengths - window + stride - 1).div(stride, rounding_mode="floor") + 1).clamp_min(1)
+            mask = torch.arange(windows.shape[1], device=x.device)[None, :] < needed[:, None]
+        w_count = inside.sum(-1).clamp_min(1)
+        w_mean = windows.sum(-1) / w_count
+        w_spread = _spread(windows.square().sum(-1) / w_count, w_mean)
         features = torch.cat(
             [windows.flatten(2), windows.asinh().flatten(2), w_mean.flatten(2), w_spread.flatten(2)], dim=-1
         )
@@ -140,8 +145,8 @@ class PatchEmbedder(Embedder):
         grid = self.plan.grid_for(tuple(x.shape[2:]))
         tokens = tokens + self.scale[1] * self._positions(grid, ragged=lengths is not None)
         summary = self.scale[0] * F.linear(statistics, self.statistics_weight) + self.scale[1] * self.statistics_bias
-        tokens = torch.cat([tokens, summary[:, None, :]], dim=1)
-        return tokens, torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        tokens = torch.cat([summary[:, None, :], tokens], dim=1)
+        return tokens, torch.cat([mask.new_ones(len(mask), 1), mask], dim=1)
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, lengths: Tensor | None, *, rms: float) -> None:
@@ -161,6 +166,8 @@ class TableEmbedder(Embedder):
     """
 
     frequencies = (0.5,)
+    offsets: Tensor
+    sizes: Tensor
 
     def __init__(self, columns: int, categories: dict[int, int], width: int, *, generator: torch.Generator) -> None:
         super().__init__()

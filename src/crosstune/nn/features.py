@@ -52,8 +52,7 @@ class RawFeatures(nn.Module):
             values = take(left) * (1 - fraction) + take(right) * fraction
             return torch.cat([values.flatten(1), lengths[:, None].clamp_min(1).to(x.dtype).log()], dim=1)
         if self.pooled is not None:
-            pool = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}[x.ndim - 2]
-            x = pool(x, self.pooled[0] if x.ndim == 3 else self.pooled)
+            x = F.interpolate(x, size=self.pooled, mode="area")
         elif tuple(x.shape[2:]) != self.shape[1:]:
             # a field at another resolution: bring it to the one the linear part was fitted at
             mode = {3: "linear", 4: "bilinear", 5: "trilinear"}[x.ndim]

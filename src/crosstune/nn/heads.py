@@ -110,8 +110,8 @@ class FieldHead(nn.Module):
             nn.init.zeros_(self.skip_out.bias)
 
     def token_features(self, hidden: Hidden, tokens: int) -> Tensor:
-        """(B, tokens, layers * H): the grid's tokens only, without the statistics token."""
-        return torch.cat([states[:, :tokens] for states in hidden], dim=-1)
+        """(B, tokens, layers * H): the grid's tokens only, without the statistics token before them."""
+        return torch.cat([states[:, 1 : 1 + tokens] for states in hidden], dim=-1)
 
     def _geometry(self, size: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """Grid, painted extent and exact extent before resampling, for an input of this size."""
@@ -142,12 +142,10 @@ class FieldHead(nn.Module):
         blend = self._blend().to(patches)
         columns = patches.unflatten(-1, (self.out_channels, -1)) * blend
         columns = columns.flatten(2).transpose(1, 2)
-        arguments = dict(
-            output_size=self._two(painted), kernel_size=self._two(self.out_window), stride=self._two(self.out_stride)
-        )
-        field = F.fold(columns, **arguments)
-        weight = F.fold(blend[None, :, None].expand(1, -1, math.prod(grid)), **arguments)
-        field = field / weight
+        extent, window, stride = self._two(painted), self._two(self.out_window), self._two(self.out_stride)
+        field = F.fold(columns, output_size=extent, kernel_size=window, stride=stride)
+        every = blend[None, :, None].expand(1, -1, math.prod(grid))
+        field = field / F.fold(every, output_size=extent, kernel_size=window, stride=stride)
         if len(size) == 1:
             field = field[:, :, 0]
         field = field[(slice(None), slice(None), *[slice(0, n) for n in inner])]
@@ -162,7 +160,7 @@ class FieldHead(nn.Module):
 
         Samples behind the field's border repeat the border.
         """
-        grid, painted, inner = self._geometry(size)
+        _, painted, inner = self._geometry(size)
         if tuple(y.shape[2:]) != inner:
             mode = {1: "linear", 2: "bilinear"}[len(size)]
             y = F.interpolate(y, size=inner, mode=mode, align_corners=False)

@@ -43,14 +43,14 @@ class PatchPlan:
 def plan_patches(size: tuple[int, ...], *, tokens: int, limit: int, overlap: bool = True) -> PatchPlan:
     """Choose windows so that about ``tokens`` of them (never more than ``limit``) cover a signal of extent ``size``.
 
-    The stride is the smallest that meets the token budget; windows overlap by half (``overlap``) so that an event on
-    a border is whole in one of them. One-sample windows are widened to at least two strides: a token must see
-    differences, not only a level. Raises TaskError when the signal is empty.
+    Every axis is cut into the same number of strides, the largest whose windows fit the budget; short axes use less of
+    it. Windows span two strides (``overlap``), so that an event on a border is whole in one of them and a token sees
+    differences, not only a level; this costs one window per axis. Raises TaskError when the signal is empty.
     """
     if any(n < 1 for n in size):
         raise TaskError(f"signal of extent {size} has an empty axis", fix="check the shape: arrays are channel-first")
     budget = max(1, min(tokens, limit))
-    per_axis = max(1, int(round(budget ** (1 / len(size)))))
+    per_axis = max(1, round(budget ** (1 / len(size))))
     while per_axis > 1 and per_axis ** len(size) > budget:
         per_axis -= 1
     stride = [max(1, math.ceil(n / per_axis)) for n in size]

@@ -40,8 +40,14 @@ def _kernels(blocks: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _press(kernel: Tensor, y: Tensor, lambdas: Sequence[float]) -> tuple[float, float, Tensor]:
-    """Best (error, lambda, leave-one-out predictions) for centred targets."""
-    values, vectors = torch.linalg.eigh(kernel)
+    """Best (error, lambda, leave-one-out predictions) for a centred kernel and centred targets.
+
+    The constant vector is an eigenvector of value 0 and stands for the intercept, which is not penalised. It is lifted
+    to a known value and taken off again in closed form: left at 0 (that is, at rounding noise), it would swamp the
+    small residual leverages that arise for n < d and small penalties.
+    """
+    lift = float(kernel.trace().clamp_min(1.0))
+    values, vectors = torch.linalg.eigh(kernel + lift / len(y))
     rotated = vectors.T @ y
     best: tuple[float, float, Tensor] | None = None
     n = len(y)
@@ -49,9 +55,9 @@ def _press(kernel: Tensor, y: Tensor, lambdas: Sequence[float]) -> tuple[float, 
         inverse = 1.0 / (values.clamp_min(0) + lam)
         coefficients = vectors @ (inverse[:, None] * rotated)
         diagonal = (vectors.square() * inverse[None, :]).sum(1)
-        # the mean is estimated too: 1/n of leverage on top of the kernel's (exact for a centred kernel)
-        leverage = (1 - lam * diagonal + 1.0 / n).clamp_max(1 - 1e-6)
-        residual = lam * coefficients / (1 - leverage)[:, None]
+        # one minus the leverage, the intercept's 1/n included
+        free = lam * (diagonal - 1.0 / (n * (lift + lam)))
+        residual = lam * coefficients / free.clamp_min(1e-14)[:, None]
         error = float(residual.square().mean())
         if best is None or error < best[0]:
             best = (error, lam, y - residual)
@@ -68,7 +74,7 @@ def fit_ridge(
     max_rows: int = 1024,
     generator: torch.Generator | None = None,
 ) -> RidgeFit:
-    """Fit ``y (n, K)`` on centred feature blocks ``(n, d_b)``; float32 or float64, returned in the same type.
+    """Fit ``y (n, K)`` on feature blocks ``(n, d_b)`` with an unpenalised intercept; computed and returned in float64.
 
     mixes: candidate kernel weights per block (default: uniform). Selection of (mix, lambda) uses leave-one-out on
     at most ``max_rows`` rows (cost max_rows^3 per mix); the final fit uses all rows, primal or dual, whichever is
@@ -81,26 +87,29 @@ def fit_ridge(
     rows = torch.arange(n)
     if n > max_rows:
         rows = torch.randperm(n, generator=generator)[:max_rows].sort().values
-    mean = y.mean(0)
-    centred = y - mean
-    kernels = _kernels([b[rows] for b in blocks])
+    mean, centres = y.mean(0), [b.mean(0) for b in blocks]
+    centred, blocks = y - mean, [b - c for b, c in zip(blocks, centres)]
+    # the leverage formula of `_press` holds for data centred on the very rows it is given
+    chosen, shift = [b[rows] - b[rows].mean(0) for b in blocks], centred[rows].mean(0)
+    kernels = _kernels(chosen)
     best: tuple[float, float, tuple[float, ...], Tensor] | None = None
     for mix in mixes:
         kernel = sum(w * k for w, k in zip(mix, kernels) if w > 0)
-        error, lam, predicted = _press(kernel, centred[rows], lambdas)  # type: ignore[arg-type]
+        error, lam, predicted = _press(kernel, centred[rows] - shift, lambdas)  # type: ignore[arg-type]
         if best is None or error < best[0]:
             best = (error, lam, mix, predicted)
     assert best is not None
     press, lam, mix, predicted = best
-    scales = [(w / b[rows].square().sum(1).mean().clamp_min(1e-12)).sqrt() for w, b in zip(mix, blocks)]
+    scales = [(w / b.square().sum(1).mean().clamp_min(1e-12)).sqrt() for w, b in zip(mix, chosen)]
     # a kernel over n rows grows with n, the penalty does not: keep the selected ratio
     weights = _solve([s * b for s, b in zip(scales, blocks)], centred, lam * n / len(rows))
+    weights = [s * w for s, w in zip(scales, weights)]
     return RidgeFit(
-        weights=tuple(s * w for s, w in zip(scales, weights)),
-        bias=mean,
+        weights=tuple(weights),
+        bias=torch.stack([mean, *(-(c @ w) for c, w in zip(centres, weights))]).sum(0),
         lam=lam,
         mix=tuple(mix),
-        loo=predicted + mean,
+        loo=predicted + shift + mean,
         loo_rows=rows,
         press=press,
     )

@@ -104,7 +104,10 @@ def _represent(points: Tensor, shift: Tensor, cost: str) -> tuple[Tensor, Tensor
         unit = points / points.norm(dim=1, keepdim=True).clamp_min(TINY)
         return unit, torch.ones(points.shape[0], dtype=points.dtype, device=points.device)
     moved = points - shift
-    return moved, torch.linalg.vecdot(moved, moved)
+    norms = torch.empty(points.shape[0], dtype=points.dtype, device=points.device)
+    for rows in row_blocks(points.shape[0], points.shape[1] * points.element_size()):
+        norms[rows] = moved[rows].square().sum(dim=1)
+    return moved, norms
 
 
 def prepare_points(source: Tensor, cost: str) -> PreparedSource:

@@ -61,17 +61,22 @@ def reducible(n: int, m: int) -> bool:
 
 
 def full_program(costs: np.ndarray, a: np.ndarray, b: np.ndarray, max_iterations: int) -> Basis:
-    """POT's network simplex on a float64 cost matrix (n, m)."""
-    plan, log = pot.emd(a, b, costs, numItermax=max_iterations, log=True)
+    """POT's network simplex on a float64 cost matrix (n, m).
+
+    The simplex stops pivoting at an absolute tolerance, so costs of 1e-12 are brought to about one first.
+    """
+    unit = float(np.abs(costs).max())
+    unit = 1.0 if unit == 0.0 or 1e-2 < unit < 1e6 else unit
+    plan, log = pot.emd(a, b, costs if unit == 1.0 else costs / unit, numItermax=max_iterations, log=True)
     rows, cols = np.nonzero(plan)
-    f, g = np.asarray(log["u"]), np.asarray(log["v"])
+    f, g = unit * np.asarray(log["u"]), unit * np.asarray(log["v"])
     return Basis(
         rows=torch.from_numpy(rows),
         cols=torch.from_numpy(cols),
         mass=torch.from_numpy(plan[rows, cols]),
         f=torch.from_numpy(f),
         g=torch.from_numpy(g),
-        gap=max(0.0, float(log["cost"] - f @ a - g @ b)),
+        gap=max(0.0, float(unit * log["cost"] - f @ a - g @ b)),
         optimal=log["warning"] is None,
         program_rows=costs.shape[0],
         iterations=0,

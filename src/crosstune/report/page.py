@@ -13,27 +13,12 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from crosstune.report.record import RunRecord, read_run
-from crosstune.report.summary import BoundStage, Summary, reveal_command, summary_of
+from crosstune.report.summary import Summary, reveal_command, summary_of
 from crosstune.report.templating import environment
 from crosstune.report.verdict import PARTS
-from crosstune.report.words import listed, number, seconds, short, span
+from crosstune.report.words import figure, seconds, short
 
 BADGES = {"use": "Worth it", "use-other": "Use something simpler", "undecided": "Undecided"}
-BOUND_TERMS = (
-    ("err_s", "err_s", "source error, fixed after stage 0"),
-    ("tau", "\u03c4", "Lipschitz constant of the source loss"),
-    ("w1", "W1", "Wasserstein-1 distance of source and target features"),
-    ("alignment", "\u03c4\u00b7W1", "alignment term"),
-    ("distortion", "H(z\u2032|z)", "feature-label distortion"),
-    ("bound", "bound", "err_s + \u03c4\u00b7W1 + H(z\u2032|z)"),
-    ("neg_leep", "\u2212LEEP", "error of the transferred source predictor"),
-    ("err_t", "err_t", "measured target error"),
-    ("slack", "slack", "bound minus err_t; before there is a fitted model, minus \u2212LEEP"),
-    ("floor", "floor of H(z\u2032|z)", "H(z\u2032) \u2212 log K: what few source classes leave at least"),
-    ("spread_ratio", "spread", "target spread over source spread; below 0.5 the target cloud has contracted"),
-    ("self_distance", "self-distance", "W1 between two halves of the source: what sampling alone gives"),
-)
-CONTRACTED = 0.5
 
 
 def write_html(path: str | Path) -> Path:
@@ -51,6 +36,7 @@ def write_html(path: str | Path) -> Path:
 def render_html(record: RunRecord) -> str:
     """The report as one HTML document."""
     from crosstune.report import figures
+    from crosstune.report.boundview import bound_notes, bound_table
     from crosstune.report.figures_kind import prediction_view
 
     summaries = [summary_of(record, split) for split in record.splits()] or [summary_of(record, "validation")]
@@ -70,8 +56,8 @@ def render_html(record: RunRecord) -> str:
         "single": figures.single_values(record),
         "clouds": figures.alignment_clouds(record),
         "bound": figures.bound_bars(main.bound),
-        "bound_table": _bound_table(main.bound),
-        "bound_notes": _bound_notes(main.bound),
+        "bound_table": bound_table(main.bound),
+        "bound_notes": bound_notes(main.bound),
         "view": prediction_view(record, main.split),
         "sentences": [_with_code(s, reveal_command(record)) for s in main.verdict.sentences],
         "findings": [f for f in record.run.get("findings") or () if isinstance(f, Mapping)],
@@ -115,90 +101,20 @@ def _tiles(summary: Summary) -> list[dict[str, str]]:
     tiles = []
     method = summary.arm(summary.method)
     if method is not None and method.value is not None:
-        tiles.append(_tile(f"{short(method.label)}, {summary.metric}", *_figure(method)))
+        tiles.append(_tile(f"{short(method.label)}, {summary.metric}", *figure(method)))
     floors = [a for a in summary.arms if a.role == "floor" and a.error is not None]
     if floors:
         best = min(floors, key=lambda a: a.error if a.error is not None else 0.0)
-        tiles.append(_tile(f"best floor: {short(best.label)}", *_figure(best)))
+        tiles.append(_tile(f"best floor: {short(best.label)}", *figure(best)))
     for part, (_, subject, _) in PARTS.items():
         gain = getattr(summary.verdict, part)
         if gain is not None:
-            tiles.append(_tile(f"{subject} brought", *_figure(gain, sign=True)))
+            tiles.append(_tile(f"{subject} brought", *figure(gain, sign=True)))
     return tiles
-
-
-def _figure(scored: Any, *, sign: bool = False) -> tuple[str, str]:
-    """Value and interval of a score or a difference, to the same number of decimals."""
-    width = None if scored.low is None else scored.high - scored.low
-    return number(scored.value, sign=sign, width=width), span(scored.low, scored.high, sign=sign)
 
 
 def _tile(label: str, value: str, interval: str) -> dict[str, str]:
     return {"label": label, "value": value, "interval": interval}
-
-
-def _bound_table(stages: tuple[BoundStage, ...]) -> dict[str, Any]:
-    """Terms down, checkpoints across."""
-    if not stages:
-        return {"columns": [], "rows": []}
-    from crosstune.report.figures import STAGE_LABELS
-
-    several = len({s.seed for s in stages}) > 1
-    columns = [STAGE_LABELS.get(s.stage, s.stage) + (f", seed {s.seed}" if several else "") for s in stages]
-    rows = []
-    for key, symbol, meaning in BOUND_TERMS:
-        cells = [s.terms.get(key) for s in stages]
-        if any(cell is not None for cell in cells):
-            rows.append({
-                "symbol": symbol,
-                "meaning": meaning,
-                "cells": [
-                    {"value": _figure(c)[0], "interval": _figure(c)[1],
-                     "bad": key == "spread_ratio" and c.value < CONTRACTED} if c else None
-                    for c in cells
-                ],
-            })  # fmt: skip
-    verdicts = ["not recorded" if s.converged is None else "yes" if s.converged else "no" for s in stages]
-    rows.append({
-        "symbol": "converged",
-        "meaning": "every transport problem of this checkpoint",
-        "cells": [{"value": v, "interval": "", "bad": v == "no"} for v in verdicts],
-    })  # fmt: skip
-    return {"columns": columns, "rows": rows}
-
-
-def _bound_notes(stages: tuple[BoundStage, ...]) -> list[str]:
-    """Warnings about the bound, each said once with the checkpoints it holds for."""
-    from crosstune.report.figures import STAGE_LABELS
-
-    said: dict[str, list[str]] = {}
-    spread = []
-    for s in stages:
-        name = STAGE_LABELS.get(s.stage, s.stage)
-        ratio, slack = s.terms.get("spread_ratio"), s.terms.get("slack")
-        if ratio is not None and ratio.value < CONTRACTED:
-            spread.append(f"{number(ratio.value)} {name}")
-        if s.converged is False:
-            said.setdefault("a transport problem did not converge; its W1 is not to be relied on.", []).append(name)
-        if slack is not None and slack.value < 0:
-            text = (
-                "err_t exceeds the bound. The bound holds for the source predictor carried over; a fitted model that "
-                "is worse has a positive fitting excess."
-            )
-            said.setdefault(text, []).append(name)
-        for note in s.notes:
-            if "contracted" not in note or ratio is None or ratio.value >= CONTRACTED:
-                said.setdefault(note, []).append(name)
-    notes = []
-    if spread:
-        notes.append(
-            f"The target cloud is contracted: its spread is {listed(list(dict.fromkeys(spread)))} of the source's, "
-            f"below {CONTRACTED}. A small W1 may then come from collapse, not from alignment."
-        )
-    for text, names in said.items():
-        where = listed(list(dict.fromkeys(names)))
-        notes.append(f"{where[0].upper()}{where[1:]}: {text}")
-    return notes
 
 
 def _facts(record: RunRecord) -> list[tuple[str, str]]:

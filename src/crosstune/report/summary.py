@@ -31,6 +31,7 @@ class BoundStage:
     """The bound of one checkpoint: err_t <= err_s + tau * W1 + H(z'|z) + fitting excess (nats).
 
     terms: as in the run folder's "bound" events. converged: whether every transport problem converged.
+    certified: whether the condition under which the bound is a guarantee was met; None where it was not recorded.
     """
 
     stage: str
@@ -38,6 +39,7 @@ class BoundStage:
     terms: Mapping[str, Term]
     converged: bool | None
     notes: tuple[str, ...] = ()
+    certified: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def bound_stages(record: RunRecord) -> tuple[BoundStage, ...]:
             terms=terms,
             converged=None if converged is None else bool(converged),
             notes=tuple(str(note) for note in event.get("notes") or ()),
+            certified=None if event.get("certified") is None else bool(event.get("certified")),
         )
     order = {stage: i for i, stage in enumerate(STAGES)}
     return tuple(sorted(latest.values(), key=lambda b: (b.seed or 0, order.get(b.stage, len(STAGES)))))

@@ -84,6 +84,7 @@ def decide(arms: tuple[ArmScore, ...], setting: Setting) -> Verdict:
         *_other_floors(method, best_floor, floors, setting),
         *_better_controls(method, controls, use, setting),
         *_absent(arms),
+        *_held_back(floors),
         *_saved(method, answer, arms, use),
         *_circumstances(method, setting),
     ]
@@ -256,6 +257,12 @@ def _tied(arm: ArmScore) -> bool:
 def _absent(arms: tuple[ArmScore, ...]) -> list[str]:
     gone = [a for a in arms if a.error is None and a.role == "floor"]
     return [f"Not in the comparison: {listed([f'{a.label}{_because(a)}' for a in gone])}."] if gone else []
+
+
+def _held_back(floors: list[ArmScore]) -> list[str]:
+    """Floors that could have done better with more time: said, because it flatters the method."""
+    short_of_time = [f"{a.label}{_because(a)}" for a in floors if a.note and "time limit" in a.note]
+    return [f"Held back by the budget, so perhaps better than shown: {listed(short_of_time)}."] if short_of_time else []
 
 
 def _saved(method: ArmScore | None, answer: Answer, arms: tuple[ArmScore, ...], use: str | None) -> list[str]:

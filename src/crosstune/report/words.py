@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 MINUS = "\u2212"
 
@@ -42,6 +43,12 @@ def brackets(low: float | None, high: float | None, *, sign: bool = False) -> st
 def with_interval(value: float | None, low: float | None, high: float | None, *, sign: bool = False) -> str:
     """ "0.035 [0.021, 0.054]", or the value alone."""
     return f"{number(value, sign=sign, width=_width(low, high))} {brackets(low, high, sign=sign)}".rstrip()
+
+
+def figure(scored: Any, *, sign: bool = False) -> tuple[str, str]:
+    """Value and interval (of anything with value, low and high) to the same number of decimals."""
+    width = _width(scored.low, scored.high)
+    return number(scored.value, sign=sign, width=width), span(scored.low, scored.high, sign=sign)
 
 
 def _width(low: float | None, high: float | None) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 
 from crosstune.assembly import predict
 from crosstune.backbones import Backbone, families
@@ -57,9 +58,11 @@ class LoadedModel:
         """Match new data to what the model was fitted on: columns by name, categories by name, shape checked."""
         return match_columns(data, self.config)
 
-    def predict_canonical(self, data: Dataset, *, batch_size: int = 64) -> np.ndarray:
-        """Probabilities (n, K), values (n, K) or fields (n, C, ...), float64."""
-        return predict(self.model, self.prepare(data), batch_size=batch_size)
+    def predict_canonical(
+        self, data: Dataset, *, batch_size: int = 64, on_share: Callable[[float], None] | None = None
+    ) -> np.ndarray:
+        """Probabilities (n, K), values (n, K) or fields (n, C, ...), float64. ``on_share`` hears how far, 0 to 1."""
+        return predict(self.model, self.prepare(data), batch_size=batch_size, on_share=on_share)
 
     def predict(self, X: Any, *, lengths: Any = None) -> np.ndarray:
         """Labels (class names), values or fields for raw ``X`` (arrays, list of ragged series, data frame)."""
@@ -77,6 +80,32 @@ class LoadedModel:
         if self.kind == "multilabel":
             return (prediction >= 0.5).astype(np.int64)
         return prediction
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model folder: config.json and model.safetensors, which ``load_model`` reads."""
+        write_bytes(Path(folder) / "model.safetensors", _weights(self.model))
+        write_json(Path(folder) / "config.json", self.config)
+
+    def __reduce__(self) -> Any:
+        """Pickled as configuration and safetensors bytes: no code of ours or of the body's travels with the weights."""
+        return _unpickled, (self.config, _weights(self.model))
+
+
+def _weights(model: CrossModalModel) -> bytes:
+    return save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, metadata={"format": "pt"})
+
+
+def _unpickled(config: dict[str, Any], weights: bytes) -> LoadedModel:
+    return _rebuilt(config, load(weights))
+
+
+def _rebuilt(config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> LoadedModel:
+    family = families()[config["body"]["family"]]
+    with torch.random.fork_rng():
+        model = CrossModalModel(ModelConfig.model_validate(config["model"]), family.build(config["body"]["config"]))
+    model.load_state_dict(tensors)
+    model.eval()
+    return LoadedModel(model, config)
 
 
 def match_columns(data: Dataset, config: dict[str, Any]) -> Dataset:
@@ -106,8 +135,7 @@ def save_model(
     folder: Path, model: CrossModalModel, *, backbone: Backbone, task: dict[str, Any], provenance: dict[str, Any]
 ) -> None:
     """Write config.json and model.safetensors, each atomically; weights first, so a config implies weights."""
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    write_bytes(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
+    write_bytes(folder / "model.safetensors", _weights(model))
     write_json(
         folder / "config.json",
         {
@@ -139,10 +167,7 @@ def load_model(path: str | Path) -> LoadedModel:
             raise RunError(
                 f"{folder / 'config.json'} is not a crosstune model", fix="pass a crosstune run or model folder"
             )
-        family = families()[config["body"]["family"]]
-        with torch.random.fork_rng():
-            model = CrossModalModel(ModelConfig.model_validate(config["model"]), family.build(config["body"]["config"]))
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        return _rebuilt(config, load_file(folder / "model.safetensors"))
     except (SafetensorError, ValueError, KeyError, FileNotFoundError, RuntimeError) as problem:
         if isinstance(problem, RunError):
             raise
@@ -151,5 +176,3 @@ def load_model(path: str | Path) -> LoadedModel:
             cause="a file is truncated, missing, or from another version",
             fix="copy the folder again, or `crosstune resume RUN`",
         ) from None
-    model.eval()
-    return LoadedModel(model, config)

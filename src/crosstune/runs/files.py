@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -13,10 +14,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Call ``write`` on a temporary file in the same folder, then rename it over ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as handle:
             write(handle)
@@ -32,17 +33,36 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    write_atomically(path, lambda handle: handle.write(content) and None)
+    write_atomically(path, lambda handle: handle.write(content))
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_bytes(path, (json.dumps(value, indent=1, default=plain, allow_nan=True) + "\n").encode())
+    """Standard JSON: numbers that are not finite, for which it has no word, become null."""
+    write_bytes(path, (json.dumps(finite(value), indent=1, default=plain, allow_nan=False) + "\n").encode())
 
 
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     write_bytes(path, buffer.getvalue())
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left behind: hidden temporary files, anywhere under ``folder``."""
+    for pattern in (".*.tmp", ".*.part"):
+        for path in folder.rglob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def finite(value: Any) -> Any:
+    """The same with None in place of NaN and infinities, all the way down."""
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
 
 
 def plain(value: Any) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
+import shutil
 import socket
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,15 @@ import torch
 from crosstune.data import load_dataset, save_dataset
 from crosstune.errors import RunError
 from crosstune.records import Dataset, Split
-from crosstune.runs.files import plain, write_atomically, write_json, write_npz
+from crosstune.runs.files import plain, sweep, write_atomically, write_json, write_npz
+
+try:
+    import fcntl
+except ImportError:  # no such locks on this system: runs are not protected from each other
+    fcntl = None  # type: ignore[assignment]
 
 SCHEMA = 1
+_BEGINNINGS = {".lock", "data", "split.npz"}  # what there is before run.json
 
 
 class RunFolder:
@@ -29,7 +37,7 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._events_lock = threading.Lock()
-        self._locked = False
+        self._lock: int | None = None
 
     # -- opening -----------------------------------------------------------------------------------------------
     @classmethod
@@ -51,25 +59,39 @@ class RunFolder:
         return folder
 
     def lock(self) -> None:
-        """Claim the folder for writing; RunError when a living process holds it. A dead owner's claim is taken over."""
-        path = self.path / ".lock"
+        """Claim the folder for writing; RunError when a living process holds it. A dead owner's claim is taken over,
+        and the temporary files it left are removed.
+
+        The claim is the kernel's lock on ``.lock``: it ends with its process, however that ends.
+        """
+        if self._lock is not None:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            with suppress(ValueError, OSError):
-                owner = json.loads(path.read_text())
-                if owner["host"] == socket.gethostname() and owner["pid"] != os.getpid() and _alive(owner["pid"]):
-                    raise RunError(
-                        f"run {str(self.path)!r} is being written by process {owner['pid']}",
-                        cause="the same run was started twice",
-                        fix="wait for it, stop it, or choose another --out",
-                    )
-        write_json(path, {"host": socket.gethostname(), "pid": os.getpid()})
-        self._locked = True
+        self._lock = _claim(self.path / ".lock")
+        sweep(self.path)
 
     def unlock(self) -> None:
-        if self._locked:
+        if self._lock is not None:
+            # removed while the claim still holds: a waiting process sees that its file is gone and makes a new one
             (self.path / ".lock").unlink(missing_ok=True)
-            self._locked = False
+            os.close(self._lock)
+            self._lock = None
+
+    def vacant(self) -> bool:
+        """Whether nothing is lost by starting a run here: no folder, an empty one, or one in which a process was
+        killed while it prepared a run."""
+        if not self.path.exists():
+            return True
+        names = {path.name for path in self.path.iterdir() if not path.name.endswith(".tmp")}
+        return not names or (".lock" in names and names <= _BEGINNINGS)
+
+    def clear(self) -> None:
+        """Remove everything but the claim."""
+        for path in self.path.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != ".lock":
+                path.unlink()
 
     # -- record ------------------------------------------------------------------------------------------------
     def record(self) -> dict[str, Any]:
@@ -97,6 +119,19 @@ class RunFolder:
                     if reader.read(1) != b"\n":
                         handle.write(b"\n")
             handle.write(line.encode() + b"\n")
+
+    def last_time(self) -> float:
+        """Seconds of the run's clock at its last event; 0.0 before the first."""
+        path = self.path / "events.jsonl"
+        if not path.exists():
+            return 0.0
+        with open(path, "rb") as handle:
+            handle.seek(max(0, os.fstat(handle.fileno()).st_size - 65536))
+            lines = handle.read().split(b"\n")
+        for line in reversed(lines):
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                return float(json.loads(line)["t"])
+        return 0.0
 
     # -- data --------------------------------------------------------------------------------------------------
     def save_split(self, split: Split) -> None:
@@ -136,6 +171,9 @@ class RunFolder:
     def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:
         write_atomically(self.path / "checkpoints" / f"{name}.pt", lambda handle: torch.save(state, handle))
 
+    def has_checkpoint(self, name: str) -> bool:
+        return (self.path / "checkpoints" / f"{name}.pt").exists()
+
     def load_checkpoint(self, name: str) -> dict[str, Any] | None:
         path = self.path / "checkpoints" / f"{name}.pt"
         if not path.exists():
@@ -143,18 +181,38 @@ class RunFolder:
         return torch.load(path, map_location="cpu", weights_only=True)
 
     def drop_checkpoints(self, prefix: str) -> None:
-        for path in (self.path / "checkpoints").glob(f"{prefix}*.pt"):
+        for path in (self.path / "checkpoints").glob(f"{glob.escape(prefix)}*.pt"):
             path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # others are still there
+            (self.path / "checkpoints").rmdir()
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _claim(path: Path) -> int:
+    """The descriptor of ``path``, locked and holding our process number; RunError when another process has it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(descriptor, 200).decode(errors="replace").strip()
+            os.close(descriptor)
+            raise RunError(
+                f"run {str(path.parent)!r} is being written by {owner or 'another process'}",
+                cause="the same run was started twice",
+                fix="wait for it, stop it, or choose another --out",
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        current = None
+        with contextlib.suppress(FileNotFoundError):
+            current = os.stat(path)
+        mine = os.fstat(descriptor)
+        if current is not None and (current.st_dev, current.st_ino) == (mine.st_dev, mine.st_ino):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            return descriptor
+        os.close(descriptor)  # its owner removed it between our two steps
 
 
 def write_predictions(

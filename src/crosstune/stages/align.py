@@ -72,7 +72,8 @@ class _Problem:
     """Draws batches and evaluates FA and FLD for the current phi."""
 
     def __init__(self, state: State, config: AlignConfig, streams: Streams) -> None:
-        assert state.source is not None and state.labels is not None
+        assert state.source is not None
+        assert state.labels is not None
         self.state, self.config, self.bank = state, config, state.source
         self.rng = streams["alignment"]
         self.body = state.backbone.body.eval()
@@ -199,17 +200,17 @@ def _total_steps(config: AlignConfig) -> int:
 def _measure(problem: _Problem, rows: np.ndarray) -> dict[str, float]:
     """FA, FLD and spread on fixed rows, without touching the training stream."""
     training_stream = problem.rng
-    terms: tuple[Term, ...] = tuple(
-        t for t, on in (("fa", problem.config.fa), ("fld", problem.config.fld and problem.state.predictor)) if on
-    )  # type: ignore[assignment]
+    terms: list[Term] = ["fa"] if problem.config.fa else []
+    if problem.config.fld and problem.state.predictor is not None:
+        terms.append("fld")
     problem.rng = np.random.Generator(np.random.PCG64(0))
-    values = problem.losses(rows, terms) if terms else {}
+    values = problem.losses(rows, tuple(terms)) if terms else {}
     tokens, mask = problem.tokens(rows)
     labels = problem.labels[torch.from_numpy(rows)]
     points, _ = problem.points(tokens, mask, None, labels)
     spread = float((points - points.mean(0)).square().sum(1).mean())
     problem.rng = training_stream
-    out = {name: float(value) for name, value in values.items()}
+    out: dict[str, float] = {name: float(value) for name, value in values.items()}
     out["spread_ratio"] = (spread / problem.spread) ** 0.5
     return out
 

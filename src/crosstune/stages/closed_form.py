@@ -71,7 +71,7 @@ def _fit_pooled(
     if raw is not None:
         head.raw_features.fit(raw)
         blocks.append(head.raw_features(raw))
-        mixes = [m for m in MIXES]
+        mixes = list(MIXES)
     target = _regression_target(model, data, rows)
     fit = fit_ridge(blocks, target, mixes=mixes, generator=seed)
     slope, offset = _calibrate(model.config.kind, fit, target)
@@ -101,9 +101,10 @@ def _calibrate(kind: str, fit: RidgeFit, target: Tensor) -> tuple[float, float]:
         return 1.0, 0.0
     scores, truth = fit.loo, target[fit.loo_rows]
     best = (math.inf, 1.0, 0.0)
-    offsets = (0.0,) if kind == "classification" else (-4.0, -3.0, -2.0, -1.0, -0.5, 0.0)
+    # a label's score is a probability already: the logit's zero belongs at a score near one half, whatever the slope
+    thresholds = (0.0,) if kind == "classification" else (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
     for slope in torch.logspace(0, 2, 41).tolist():
-        for offset in offsets:
+        for offset in (-slope * t for t in thresholds):
             if kind == "classification":
                 loss = float(-(truth * (slope * scores).log_softmax(-1)).sum(-1).mean())
             else:

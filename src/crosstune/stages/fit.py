@@ -81,7 +81,7 @@ def loss_function(kind: str, out: Tensor, y: Tensor, model: CrossModalModel) -> 
 def _groups(model: CrossModalModel, config: FitConfig, names: list[str]) -> list[dict[str, Any]]:
     """Optimiser groups: one per part and weight-decay choice, with its base rate."""
     wanted = set(names)
-    head_width = max(1, getattr(model.head, "linear").in_features)
+    head_width = max(1, model.head.linear.in_features)
     raw_width = max(1, getattr(model.head, "raw_width", 0))
     groups: dict[tuple[str, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
@@ -132,7 +132,8 @@ class _Selection:
         monitor.event("validation", stage="fit", step=step, score=score, loss=loss)
         if self.best is None or key < self.best_key:
             self.best_key, self.best_score, self.best_step, self.waiting = key, score, step, 0
-            self.best = {k: v.detach().clone() for k, v in model.state_dict().items() if k in self._changing(model)}
+            changing = self._changing(model)
+            self.best = {k: v.detach().clone() for k, v in model.state_dict().items() if k in changing}
         else:
             self.waiting += 1
 

@@ -1,13 +1,15 @@
 """Stage 0: the source predictor p_s(z|u) = frozen pretrained body + a linear head on a labelled source proxy.
 
 Cross-entropy plus the hinge penalty ``rho * mean_i relu(||grad_h l_i|| - tau)^2`` that enforces the Lipschitz constant
-of the bound at the samples (not between them: the global constant is reported beside it). The head is linear in the mean-pooled last layer h, where the gradient of
-``-log p_s(z|h)`` is ``W'(p - e_z)`` in closed form, so the norm is exact and per sample.
+of the bound at the samples (not between them: the global constant is reported beside it). The head is linear in the
+mean-pooled last layer h, where the gradient of ``-log p_s(z|h)`` is ``W'(p - e_z)`` in closed form, so the norm is
+exact and per sample.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -37,8 +39,10 @@ class SourceHeadConfig(StageConfig):
 
 
 @torch.no_grad()
-def mean_hidden(body: Body, tokens: Tensor, mask: Tensor, *, batch_size: int = 64) -> Tensor:
-    """Last layer's mean over valid tokens, (n, H), body in evaluation mode."""
+def mean_hidden(
+    body: Body, tokens: Tensor, mask: Tensor, *, batch_size: int = 64, on_share: Callable[[float], None] | None = None
+) -> Tensor:
+    """Last layer's mean over valid tokens, (n, H), body in evaluation mode. ``on_share`` hears how far."""
     body.eval()
     parts = []
     for start in range(0, len(tokens), batch_size):
@@ -46,6 +50,8 @@ def mean_hidden(body: Body, tokens: Tensor, mask: Tensor, *, batch_size: int = 6
         states = body(tokens[start : start + batch_size], m)[-1]
         weights = m.to(states.dtype)[:, :, None]
         parts.append((states * weights).sum(1) / weights.sum(1).clamp_min(1))
+        if on_share is not None:
+            on_share(min(1.0, (start + batch_size) / len(tokens)))
     return torch.cat(parts)
 
 

@@ -1,0 +1,22 @@
+"""The Python API: estimators in scikit-learn's contract, and the command line's verbs as functions."""
+
+from __future__ import annotations
+
+from crosstune.estimators.base import CrossModalEstimator, DataWarning
+from crosstune.estimators.classifier import CrossModalClassifier
+from crosstune.estimators.functions import FittedModel, fit, rank
+from crosstune.estimators.operators import CrossModalOperator
+from crosstune.estimators.portable import load
+from crosstune.estimators.regressor import CrossModalRegressor
+
+__all__ = [
+    "CrossModalClassifier",
+    "CrossModalEstimator",
+    "CrossModalOperator",
+    "CrossModalRegressor",
+    "DataWarning",
+    "FittedModel",
+    "fit",
+    "load",
+    "rank",
+]

@@ -1,0 +1,156 @@
+"""The whole model: padding and batching never change predictions; predictions are canonical."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crosstune.assembly import build_model, outputs, plan_model, predict
+from crosstune.backbones import load_backbone
+from crosstune.errors import DataError, TaskError
+from crosstune.nn.model import CrossModalModel, ModelConfig, part_of
+from crosstune.records import Dataset
+
+BODY = load_backbone("twin-bert").body.eval()
+
+
+def model_for(data: Dataset, *, linear_part: bool = True) -> CrossModalModel:
+    """A model whose head says something (a fresh head is zero)."""
+    model = build_model(plan_model(data, BODY, linear_part=linear_part), BODY, data, token_rms=0.05).eval()
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if part_of(name) == "head":
+            torch.nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+def ragged(n: int = 12, size: int = 40) -> Dataset:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(5, size + 1, n)
+    lengths[0] = size
+    x = rng.normal(size=(n, 2, size)).astype(np.float32)
+    for row, k in enumerate(lengths):
+        x[row, :, k:] = 0
+    return Dataset(X=x, y=np.arange(n) % 3, kind="classification", classes=("a", "b", "c"), lengths=lengths)
+
+
+RAGGED = ragged()
+RAGGED_MODEL = model_for(RAGGED)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.lists(st.integers(0, 11), min_size=1, max_size=5, unique=True),
+    pad=st.integers(0, 50),
+    junk=st.sampled_from([0.0, 7.0, float("nan")]),
+)
+def test_padding_never_changes_predictions(rows: list[int], pad: int, junk: float) -> None:
+    x = np.pad(RAGGED.X[rows], ((0, 0), (0, 0), (0, pad)))
+    assert RAGGED.lengths is not None
+    lengths = RAGGED.lengths[rows]
+    for i, k in enumerate(lengths):
+        x[i, :, k:] = junk
+    with torch.no_grad():
+        together = RAGGED_MODEL(torch.from_numpy(x), torch.from_numpy(lengths))
+        for i, k in enumerate(lengths):
+            alone = RAGGED_MODEL(torch.from_numpy(x[i : i + 1, :, :k]), torch.from_numpy(lengths[i : i + 1]))
+            assert torch.allclose(together[i], alone[0], atol=1e-4)
+
+
+def test_the_padding_check_rejects_a_statistics_token_behind_the_padding() -> None:
+    """The smallest wrong order: the same tokens, but the position of one of them follows the batch's padding."""
+    x, lengths = torch.from_numpy(RAGGED.X[1:2]), torch.tensor([int(RAGGED.lengths[1])])  # type: ignore[index]
+
+    def wrong(pad: int) -> torch.Tensor:
+        tokens, mask = RAGGED_MODEL.tokens(torch.nn.functional.pad(x, (0, pad)), lengths)
+        tokens, mask = torch.roll(tokens, -1, 1), torch.roll(mask, -1, 1)
+        return RAGGED_MODEL.head.pool(RAGGED_MODEL.hidden(tokens, mask), mask)  # type: ignore[union-attr]
+
+    with torch.no_grad():
+        assert float((wrong(0) - wrong(50)).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("size", [1, 5, 64])
+def test_any_batching_gives_the_same_outputs(size: int) -> None:
+    whole = outputs(RAGGED_MODEL, RAGGED, batch_size=len(RAGGED))
+    assert torch.allclose(outputs(RAGGED_MODEL, RAGGED, batch_size=size), whole, atol=1e-4)
+
+
+def small(kind: str) -> Dataset:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(16, 1, 24)).astype(np.float32)
+    if kind == "classification":
+        return Dataset(X=x, y=np.arange(16) % 3, kind="classification", classes=("a", "b", "c"))
+    if kind == "multilabel":
+        return Dataset(X=x, y=(rng.random((16, 4)) < 0.5).astype(np.float32), kind="multilabel")
+    if kind == "regression":
+        return Dataset(X=x, y=(100 + rng.normal(size=(16, 2))).astype(np.float32), kind="regression")
+    return Dataset(X=x, y=(50 + rng.normal(size=(16, 2, 24))).astype(np.float32), kind="dense")
+
+
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression", "dense"])
+@pytest.mark.parametrize("linear_part", [True, False])
+def test_predictions_are_canonical(kind: str, linear_part: bool) -> None:
+    data = small(kind)
+    prediction = predict(model_for(data, linear_part=linear_part), data)
+    assert prediction.dtype == np.float64
+    assert data.y is not None
+    if kind == "classification":
+        assert prediction.shape == (16, 3)
+        assert np.allclose(prediction.sum(1), 1, atol=1e-12)
+    else:
+        assert prediction.shape == data.y.shape
+    if kind == "multilabel":
+        assert prediction.min() > 0
+        assert prediction.max() < 1
+    if kind in ("regression", "dense"):
+        assert abs(float(prediction.mean()) - float(data.y.mean())) < 20  # the target's units
+
+
+@pytest.mark.parametrize("shape", [(24,), (3, 24), (1, 9, 9), (1, 5, 5, 5)], ids=["table", "series", "grid", "volume"])
+def test_every_modality_with_missing_values_gives_finite_outputs(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(10, *shape)).astype(np.float32)
+    x[rng.random(x.shape) < 0.2] = np.nan
+    data = Dataset(X=x, y=np.arange(10) % 2, kind="classification", classes=("a", "b"))
+    assert np.isfinite(predict(model_for(data), data)).all()
+
+
+def test_a_value_lost_only_at_prediction_time_is_survived() -> None:
+    data = small("classification")
+    model = model_for(data)
+    x = data.X.copy()
+    x[:, :, 3:6] = np.nan
+    assert np.isfinite(predict(model, Dataset(X=x))).all()
+
+
+def test_tables_wider_than_the_body_are_refused_with_a_way_out() -> None:
+    x = np.zeros((8, 300), dtype=np.float32)
+    data = Dataset(X=x, y=np.arange(8) % 2, kind="classification", classes=("a", "b"))
+    with pytest.raises(TaskError, match=r"\(rows, 1, columns\)"):
+        plan_model(data, BODY)
+
+
+def test_a_sequence_longer_than_the_body_is_refused() -> None:
+    with pytest.raises(DataError, match="129 tokens exceed the body's limit of 128"):
+        BODY(torch.zeros(1, 129, BODY.width), torch.ones(1, 129, dtype=torch.bool))
+
+
+def test_the_configuration_survives_json_and_refuses_unknown_keys() -> None:
+    config = plan_model(RAGGED, BODY)
+    assert ModelConfig.model_validate_json(config.model_dump_json()) == config
+    with pytest.raises(ValueError, match="extra"):
+        ModelConfig.model_validate({**config.model_dump(), "colour": 1})
+
+
+def test_the_embedder_depends_on_its_seed_alone() -> None:
+    def weights(seed: int, global_seed: int) -> torch.Tensor:
+        torch.manual_seed(global_seed)
+        config = plan_model(RAGGED, BODY, embedder_seed=seed)
+        return build_model(config, BODY, RAGGED, token_rms=0.05).embedder.weight  # type: ignore[return-value]
+
+    assert torch.equal(weights(1, 0), weights(1, 99))
+    assert not torch.equal(weights(1, 0), weights(2, 0))

@@ -1,6 +1,6 @@
 """Handwritten digits, 8 x 8 pixels, by a transformer that was pretrained on text; is that worth it?
 
-    python examples/digits_classifier.py [BACKBONE] [BUDGET] [FLOORS] [CONTROLS]
+    python examples/digits_classifier.py [BACKBONE] [BUDGET] [METHOD]
 
 Floors (what one would use otherwise) and controls (the same model without alignment, frozen, from scratch) run inside
 the same budget, and the verdict compares them on validation. The test rows are ours: the estimator never sees them.
@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 
 import crosstune
 
-BACKBONE, BUDGET, FLOORS, CONTROLS = [*sys.argv[1:5], *["minilm", "2m", "auto", "auto"][len(sys.argv[1:5]) :]]
+BACKBONE, BUDGET, METHOD = [*sys.argv[1:4], *["minilm", "2m", "recraft"][len(sys.argv[1:4]) :]]
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     X_train, X_test, y_train, y_test = train_test_split(images, digits.target, stratify=digits.target, random_state=0)
 
     model = crosstune.CrossModalClassifier(
-        backbone=BACKBONE, budget=BUDGET, floors=FLOORS, controls=CONTROLS, random_state=0, verbose=True
+        backbone=BACKBONE, budget=BUDGET, method=METHOD, random_state=0, verbose=True
     )
     model.fit(X_train, y_train)
 

@@ -1,6 +1,6 @@
 """Series of different lengths, several channels, and gaps: two kinds of oscillation.
 
-    python examples/ragged_series.py [BACKBONE] [BUDGET]
+    python examples/ragged_series.py [BACKBONE] [BUDGET] [METHOD]
 
 Each sample is an array (channels, its own length); NaN marks what was not measured. Recordings come in groups (one
 person gives several), and no group is in both parts of the inner split.
@@ -12,7 +12,7 @@ import numpy as np
 
 from crosstune import CrossModalClassifier
 
-BACKBONE, BUDGET = [*sys.argv[1:3], *["minilm", "90s"][len(sys.argv[1:3]) :]]
+BACKBONE, BUDGET, METHOD = [*sys.argv[1:4], *["minilm", "90s", "recraft"][len(sys.argv[1:4]) :]]
 
 
 def recordings(people: int, rng: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
@@ -38,7 +38,7 @@ def main() -> None:
     X, y, person = recordings(40, rng)
     X_new, y_new, _ = recordings(15, rng)
 
-    model = CrossModalClassifier(backbone=BACKBONE, budget=BUDGET, floors="nearest", controls="none", random_state=0)
+    model = CrossModalClassifier(backbone=BACKBONE, budget=BUDGET, method=METHOD, controls="none", random_state=0)
     model.fit(X, y, groups=person)
 
     print(f"split: {model.report_['split_strategy']}, rows {model.report_['rows']}")

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from crosstune import __version__
-from crosstune.errors import EXIT_USAGE, CrosstuneError, Interrupted, UsageError
+from crosstune.errors import EXIT_INTERRUPTED, EXIT_USAGE, CrosstuneError, Interrupted, UsageError
 
 # typer may carry its own copy of click: the class is taken from where typer's errors really come from
 ClickError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -56,6 +56,8 @@ def run(arguments: list[str]) -> int:
     try:
         result = app(args=arguments, prog_name="crosstune", standalone_mode=False)
         sys.stdout.flush()
+        if result == EXIT_INTERRUPTED:  # Ctrl-C outside of a run, where nothing has to be said about a checkpoint
+            return fail(Interrupted("interrupted"), as_json)
         return result if isinstance(result, int) else 0
     except CrosstuneError as problem:
         return fail(problem, as_json)

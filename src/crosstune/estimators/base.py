@@ -125,9 +125,7 @@ class CrossModalEstimator(BaseEstimator):
         started = time.monotonic()
         dataset = read_inputs(self, X, lengths, reset=True)
         if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
-            )
+            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
         dataset = with_groups(self._with_target(dataset, y), groups)
         self._run(dataset, started)
         return self

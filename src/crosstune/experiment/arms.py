@@ -35,11 +35,17 @@ RUNNERS: dict[str, Callable[..., tuple[State, StageReport]]] = {
     "fit": fit.run,
 }
 LABELS = {
-    "no-alignment": "no alignment (equal time)",
+    "no-alignment": "no alignment",
     "frozen": "frozen body",
     "scratch": "from scratch",
     "finetune": "plain fine-tuning",
 }
+
+
+def label(name: str, in_steps: bool = False) -> str:
+    """How tables call an arm; the control without stage 1 says what was kept equal."""
+    text = LABELS.get(name, name)
+    return f"{text} (equal {'steps' if in_steps else 'time'})" if name == "no-alignment" else text
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from crosstune.assembly import batch, build_model, plan_model
 from crosstune.backbones import Backbone, load_backbone
 from crosstune.data import dataset_digest, inspect, split
 from crosstune.errors import BudgetError, DataError, Interrupted
-from crosstune.experiment.arms import LABELS, Arm, ArmResult, StopFlag, control, run_arm
+from crosstune.experiment.arms import Arm, ArmResult, StopFlag, control, label, run_arm
 from crosstune.experiment.place import holds, unwritable, writing
 from crosstune.experiment.request import Request, origins
 from crosstune.experiment.source import source_bank
@@ -346,7 +346,7 @@ def _allot(run: _Run, methods: dict[str, Method], backbone: Backbone) -> dict[st
         if own and budget.seconds is not None and methods[name].aligns:
             extra = 0.5 + 2.0 * shared["probe_rows"] / rate  # the bound after fitting
         arms[name] = shared | {
-            "name": name, "role": "method" if own else "control", "label": LABELS.get(name, name),
+            "name": name, "role": "method" if own else "control", "label": label(name, budget.steps is not None),
             "seconds": each, "steps": budget.steps, "after_seconds": shared["after_seconds"] + extra,
         }  # fmt: skip
     return {"arms": arms, "dropped": dropped}
@@ -371,7 +371,7 @@ def _rows_per_second(run: _Run, backbone: Backbone) -> float:
 def _run_arms(run: _Run, arms: list[Arm], method: Method, backbone: Backbone, bank: SourceBank | None) -> None:
     for dropped in run.record["plan"]["dropped"]:
         run.record["arms"].setdefault(
-            dropped, {"role": "control", "label": LABELS.get(dropped, dropped), "status": "skipped",
+            dropped, {"role": "control", "label": label(dropped), "status": "skipped",
                       "note": "the budget was too short for this control"})  # fmt: skip
     random_body: dict[int, Backbone] = {}
     best: float | None = run.record.get("exported", {}).get("error")
@@ -406,7 +406,7 @@ def _within_time(run: _Run, arm: Arm, arms_left: int) -> Arm | None:
         return arm
     left = seconds - run.used() - REPORT_SECONDS
     share = min(arm.seconds, left / arms_left)
-    if arm.role == "control" and share < 0.5 * arm.seconds:
+    if arm.role == "control" and share < 0.75 * arm.seconds:
         note = f"left out: {max(0.0, share):.0f} s remained where {arm.seconds:.0f} s were planned"
         entry = {"role": "control", "label": arm.label, "status": "skipped", "note": note}
         run.record["arms"].setdefault(arm.name, entry)

@@ -68,13 +68,13 @@ def finite(value: Any) -> Any:
 def plain(value: Any) -> Any:
     """NumPy and path values as plain JSON ones."""
     if isinstance(value, np.generic):
-        return value.item()
+        return finite(value.item())
     if isinstance(value, np.ndarray):
-        return value.tolist()
+        return finite(value.tolist())
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "model_dump"):
-        return value.model_dump()
+        return finite(value.model_dump())
     if hasattr(value, "as_dict"):
-        return value.as_dict()
+        return finite(value.as_dict())
     raise TypeError(f"cannot write {type(value).__name__} as JSON")

@@ -20,7 +20,7 @@ import torch
 from crosstune.data import load_dataset, save_dataset
 from crosstune.errors import RunError
 from crosstune.records import Dataset, Split
-from crosstune.runs.files import plain, sweep, write_atomically, write_json, write_npz
+from crosstune.runs.files import finite, plain, sweep, write_atomically, write_json, write_npz
 
 try:
     import fcntl
@@ -111,7 +111,7 @@ class RunFolder:
 
     def event(self, **values: Any) -> None:
         """Append one line to events.jsonl. A line torn by a kill is closed off first."""
-        line = json.dumps(values, default=plain, allow_nan=True)
+        line = json.dumps(finite(values), default=plain, allow_nan=False)
         with self._events_lock, open(self.path / "events.jsonl", "ab") as handle:
             if handle.tell():
                 with open(self.path / "events.jsonl", "rb") as reader:

@@ -23,7 +23,7 @@ from crosstune.information import cluster_targets, conditional_entropy, label_ch
 from crosstune.records import Dataset, StageReport
 from crosstune.seeding import Streams
 from crosstune.stages.monitor import pack, unpack
-from crosstune.stages.state import SourceBank, StageConfig, State
+from crosstune.stages.state import Count, NotNegative, Positive, Share, SourceBank, StageConfig, State, Steps
 
 Term = Literal["fa", "fld"]
 
@@ -45,16 +45,16 @@ class AlignConfig(StageConfig):
     cost: Literal["sqeuclidean", "euclidean"] = "sqeuclidean"
     fld: Literal["mutual", "conditional", "leep"] | None = "mutual"
     schedule: Literal["sequential", "joint", "constrained", "alternating"] = "sequential"
-    steps: int = 60
-    distortion_steps: int = 15
-    weight: float = 1.0
-    tolerance: float = 0.1
-    learning_rate: float = 3e-3
-    source_points: int = 2048
-    target_points: int = 256
-    batch_size: int = 64
-    clusters: int = 10
-    share: float = 0.3
+    steps: Steps = 60
+    distortion_steps: Steps = 15
+    weight: NotNegative = 1.0
+    tolerance: NotNegative = 0.1
+    learning_rate: Positive = 3e-3
+    source_points: Count = 2048
+    target_points: Count = 256
+    batch_size: Count = 64
+    clusters: Count = 10
+    share: Share = 0.3
 
 
 def target_labels(train: Dataset, clusters: int, seed: int) -> np.ndarray:
@@ -222,9 +222,16 @@ def _cloud(problem: _Problem, rows: np.ndarray) -> np.ndarray:
 
 
 def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, StageReport]:
-    """Minimise the configured terms over phi. Raises ConfigError when nothing is left to minimise."""
+    """Minimise the configured terms over phi. Raises ConfigError when nothing is left to minimise, or when FLD is
+    wanted without a source predictor."""
     if config.fa is None and config.fld is None:
         raise ConfigError("stage 1 has neither FA nor FLD", fix="leave the stage out instead (method finetune)")
+    if config.fld is not None and state.predictor is None:
+        raise ConfigError(
+            f"align.fld = {config.fld!r} needs a source predictor",
+            cause="the method has no stage source_head before align",
+            fix="put SourceHeadConfig() first, or set align.fld=none",
+        )
     monitor, model = state.monitor, state.model
     if state.labels is None:
         state = replace(state, labels=target_labels(state.train, config.clusters, streams.seed_for("clusters") % 2**31))

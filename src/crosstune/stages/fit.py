@@ -22,7 +22,7 @@ from crosstune.records import StageReport
 from crosstune.seeding import Streams
 from crosstune.stages.closed_form import fit_head
 from crosstune.stages.monitor import pack, unpack
-from crosstune.stages.state import StageConfig, State
+from crosstune.stages.state import Count, NotNegative, Positive, Share, StageConfig, State, Steps
 
 Trainable = Literal["all", "head", "embedder+head", "norms"]
 
@@ -38,15 +38,15 @@ class FitConfig(StageConfig):
     name: Literal["fit"] = "fit"
     trainable: Trainable = "all"
     head_init: Literal["ridge", "zero"] = "ridge"
-    body_rate: float = 3e-5
-    embedder_rate: float = 3e-4
-    head_rate: float = 0.1
-    weight_decay: float = 0.01
-    batch_size: int = 32
-    warmup: float = 0.05
-    clip: float = 1.0
-    patience: int = 10
-    max_steps: int | None = None
+    body_rate: NotNegative = 3e-5
+    embedder_rate: NotNegative = 3e-4
+    head_rate: NotNegative = 0.1
+    weight_decay: NotNegative = 0.01
+    batch_size: Count = 32
+    warmup: Share = 0.05
+    clip: Positive = 1.0
+    patience: Count = 10
+    max_steps: Steps | None = None
 
 
 def set_trainable(model: CrossModalModel, trainable: Trainable) -> list[str]:

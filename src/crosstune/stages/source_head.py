@@ -11,18 +11,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from crosstune.backbones import Body
 from crosstune.information.lipschitz import linear_head_gradient_norms, linear_head_lipschitz
 from crosstune.records import StageReport
 from crosstune.seeding import Streams
-from crosstune.stages.state import SourceBank, SourcePredictor, StageConfig, State
+from crosstune.stages.state import Count, NotNegative, Positive, Share, SourceBank, SourcePredictor, StageConfig, State
 
 
 class SourceHeadConfig(StageConfig):
@@ -30,12 +31,12 @@ class SourceHeadConfig(StageConfig):
     tau, rho: Lipschitz target and weight of the penalty (0.4 and 100 in the reference)."""
 
     name: Literal["source_head"] = "source_head"
-    labels: str = "topics"
-    iterations: int = 150
-    weight_decay: float = 1e-4
-    tau: float | None = 0.4
-    rho: float = 100.0
-    holdout: float = 0.2
+    labels: Annotated[str, Field(pattern=r"^(topics|clusters:[1-9][0-9]*)$")] = "topics"
+    iterations: Count = 150
+    weight_decay: NotNegative = 1e-4
+    tau: Positive | None = 0.4
+    rho: NotNegative = 100.0
+    holdout: Share = 0.2
 
 
 @torch.no_grad()

@@ -1,0 +1,247 @@
+"""Runs that are killed, interrupted and started twice: nothing is lost but the steps since the last checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from crosstune.errors import RunError
+from crosstune.runs import RunFolder
+
+from . import support
+
+LONG = (*support.SMALL, "--set", "align.steps=40", "--set", "align.distortion_steps=20", "--set",
+        "align.source_points=128", "--budget", "60steps", "--controls", "no-alignment", "--seeds", "1",
+        "--checkpoint-every", "0.02s")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nothing interrupts."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    done = support.process("fit", files / "digits.npz", *LONG, "--out", run, "--json")
+    assert done.returncode == 0, done.stderr
+    return run
+
+
+class Victim:
+    """A crosstune process that can be stopped at a given moment of its run."""
+
+    def __init__(self, run: Path, *arguments: str | Path) -> None:
+        self.run = run
+        self.process = subprocess.Popen(
+            support.command(*arguments), env=support.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True, start_new_session=True,
+        )  # fmt: skip
+
+    def wait_for(self, moment: Callable[[Path], bool]) -> None:
+        while not moment(self.run):
+            assert self.process.poll() is None, f"ended before its moment: {self.process.communicate()[1]}"
+            time.sleep(0.002)
+
+    def kill(self) -> None:
+        self.process.kill()  # SIGKILL to this process alone: its children are left to themselves
+        self.process.communicate()
+
+
+def saw(**wanted: object) -> Callable[[Path], bool]:
+    """Whether an event with these values has been written."""
+
+    def look(run: Path) -> bool:
+        if not (run / "events.jsonl").exists():
+            return False
+        return any(all(e.get(k) == v for k, v in wanted.items()) for e in support.events(run))
+
+    return look
+
+
+def begun(run: Path) -> bool:
+    return (run / "run.json").exists()
+
+
+def preparing(run: Path) -> bool:
+    return run.exists()
+
+
+# in the order of a run, so that a run killed at each of them is killed in ever later parts
+MOMENTS = {
+    "while the folder is written": preparing,
+    "early in the floors": saw(kind="message"),
+    "in alignment": saw(kind="step", stage="align", arm="recraft", step=9),
+    "late in alignment": saw(kind="step", stage="align", arm="recraft", step=45),
+    "in fitting": saw(kind="step", stage="fit", arm="recraft", step=20),
+    "between arms": saw(kind="arm", arm="recraft"),
+    "in a control": saw(kind="step", stage="fit", arm="no-alignment", step=30),
+}
+
+
+def check_whole(run: Path) -> None:
+    """What a reader sees after a kill at any moment: whole files only."""
+    if (run / "run.json").exists():
+        assert json.loads((run / "run.json").read_text())["schema"] == 1
+    for path in run.rglob("*.parquet"):
+        assert pq.read_table(path).num_rows > 0
+    if (run / "events.jsonl").exists():
+        lines = (run / "events.jsonl").read_bytes().split(b"\n")
+        assert all(json.loads(line) for line in lines[:-1] if line.strip())
+
+
+def leftovers(run: Path) -> list[str]:
+    hidden = [str(p.relative_to(run)) for p in run.rglob(".*")]
+    return hidden + [str(p.relative_to(run)) for p in run.rglob("*.pt")]
+
+
+def test_killed_at_every_part_the_run_ends_with_the_same_bytes(files: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit = ("fit", files / "digits.npz", *LONG, "--out", run)
+    for name, moment in MOMENTS.items():
+        # after the first kill there may be no run yet: the same command begins it again
+        victim = Victim(run, *(("resume", run) if begun(run) else fit))
+        victim.wait_for(moment)
+        victim.kill()
+        check_whole(run)
+        assert not begun(run) or support.record(run)["status"] == "running", name
+    last = support.process("resume", run, "--json")
+    assert last.returncode == 0, last.stderr
+    assert json.loads(last.stdout)["status"] == "complete"
+    assert support.results(run) == support.results(whole)
+    assert {p for p in support.contents(run) if not p.startswith("events")} == {
+        p for p in support.contents(whole) if not p.startswith("events")
+    }
+    assert leftovers(run) == []
+    # a killed control makes the sequence of arms no different
+    assert list(support.record(run)["arms"]) == list(support.record(whole)["arms"])
+    for name, entry in support.record(whole)["arms"].items():
+        if entry["role"] != "floor":
+            again = support.record(run)["arms"][name]
+            assert [s["steps"] for s in again["stages"]] == [s["steps"] for s in entry["stages"]]
+    stages = [e["stage"] for e in support.events(run) if e["kind"] == "bound"]
+    assert sorted(set(stages)) == ["after-align", "after-fit", "before"]
+
+
+def test_kills_did_cost_steps_but_no_stage_began_anew(files: Path, whole: Path, tmp_path: Path) -> None:
+    """The comparison above proves little if every resume simply started from scratch: here it must not."""
+    run = tmp_path / "run"
+    victim = Victim(run, "fit", files / "digits.npz", *LONG, "--out", run)
+    victim.wait_for(saw(kind="step", stage="fit", arm="recraft", step=40))
+    victim.kill()
+    before = len(support.events(run))
+    assert support.process("resume", run).returncode == 0
+    after = support.events(run)[before:]
+    assert not any(e["kind"] == "step" and e.get("arm") == "recraft" and e["stage"] == "align" for e in after)
+    steps = [e["step"] for e in after if e["kind"] == "step" and e.get("arm") == "recraft" and e["stage"] == "fit"]
+    assert steps[0] > 1
+    assert not any(e["kind"] == "floor" for e in after)
+    assert support.results(run) == support.results(whole)
+    assert support.record(run)["budget"]["used"] >= support.events(run)[before - 1]["t"]
+
+
+def children(pid: int) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in listed.stdout.split()]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be collected does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+@pytest.fixture
+def in_floors(files: Path, tmp_path: Path) -> Iterator[tuple[Victim, list[int]]]:
+    """A run in the middle of its floors, and the processes it started for them."""
+    run = tmp_path / "run"
+    victim = Victim(run, "fit", files / "digits.npz", *LONG, "--out", run)
+    victim.wait_for(lambda run: begun(run) and bool(children(victim.process.pid)))
+    yield victim, children(victim.process.pid)
+    if victim.process.poll() is None:
+        victim.kill()
+
+
+def test_the_floors_die_with_their_parent(in_floors: tuple[Victim, list[int]]) -> None:
+    victim, floors = in_floors
+    assert floors
+    victim.kill()
+    for _ in range(600):
+        if not any(alive(pid) for pid in floors):
+            break
+        time.sleep(0.05)
+    assert not any(alive(pid) for pid in floors)
+
+
+def test_ctrl_c_in_the_floors_is_not_their_failure(
+    in_floors: tuple[Victim, list[int]], whole: Path, tmp_path: Path
+) -> None:
+    victim, floors = in_floors
+    os.killpg(victim.process.pid, signal.SIGINT)  # as a terminal does it: to parent and child
+    errors = victim.process.communicate()[1]
+    assert victim.process.returncode == 130, errors
+    assert support.record(victim.run)["status"] == "interrupted"
+    assert not any(e.get("status") == "failed" for e in support.record(victim.run)["arms"].values())
+    assert not any(alive(pid) for pid in floors)
+
+
+def test_ctrl_c_keeps_a_checkpoint_and_names_the_way_on(files: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    # an interval that never comes: the checkpoint is the one that Ctrl-C asks for
+    fit = ("fit", files / "digits.npz", *LONG[:-1], "1h", "--out", run)
+    victim = Victim(run, *fit)
+    victim.wait_for(saw(kind="step", stage="fit", arm="recraft", step=15))
+
+    # meanwhile the folder belongs to it alone
+    second = support.process(*fit, "--json")
+    if victim.process.poll() is None:
+        assert second.returncode == 2
+        problem = json.loads(second.stdout)
+        assert problem["error"] == "RunError"
+        assert f"process {victim.process.pid}" in problem["problem"]
+
+    victim.process.send_signal(signal.SIGINT)
+    errors = victim.process.communicate()[1]
+    if victim.process.returncode == 0:
+        pytest.skip("the run was over before the signal came")
+    assert victim.process.returncode == 130
+    assert "Traceback" not in errors
+    assert f"crosstune resume {run}" in errors
+    assert support.record(run)["status"] == "interrupted"
+    assert list((run / "checkpoints").glob("*.pt"))
+    before = len(support.events(run))
+    done = support.process("resume", run)
+    assert done.returncode == 0, done.stderr
+    first = next(e for e in support.events(run)[before:] if e["kind"] == "step")
+    assert first["step"] > 1
+    assert support.results(run) == support.results(whole)
+    assert leftovers(run) == []
+
+
+def test_a_dead_owner_loses_the_folder(finished: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    owner = subprocess.Popen(
+        ["python3", "-c", "import fcntl, time\n"
+         f"handle = open({str(tmp_path / 'run' / '.lock')!r}, 'w')\n"
+         "fcntl.flock(handle, fcntl.LOCK_EX); handle.write('process 1 on here'); handle.flush()\n"
+         "print('held', flush=True); time.sleep(600)"],
+        stdout=subprocess.PIPE, text=True,
+    ) if not (tmp_path / "run").mkdir() else None  # fmt: skip
+    assert owner is not None
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "held\n"
+    with pytest.raises(RunError, match="process 1 on here"):
+        folder.lock()
+    owner.kill()
+    owner.communicate()
+    folder.lock()
+    assert str(os.getpid()) in (tmp_path / "run" / ".lock").read_text()
+    folder.unlock()
+    assert not (tmp_path / "run" / ".lock").exists()

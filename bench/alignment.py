@@ -254,11 +254,17 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), sharey=True, layout="constrained")
-    titles = {"n": "source points n (m=128, d=768)", "m": "target points m (n=5000, d=768)", "d": "features d"}
+    titles = {
+        "n": "source points n (m=128, d=768)",
+        "m": "target points m (n=5000, d=768)",
+        "d": "features d (n=5000, m=128)",
+    }
     for ax, axis in zip(axes, "nmd", strict=True):
         mine = [r for r in rows if r["axis"] == axis]
         for key, label, marker in (("pot", "POT emd2", "s"), ("default", "crosstune", "o"), ("floor", "floor", "^")):
             ax.loglog([r[axis] for r in mine], [r[key] * 1e3 for r in mine], marker=marker, label=label)
+        ax.set_xticks([r[axis] for r in mine], [str(r[axis]) for r in mine])
+        ax.minorticks_off()
         ax.set_xlabel(titles[axis])
         ax.grid(True, which="both", alpha=0.3)
     axes[0].set_ylabel("forward + backward, ms")

@@ -152,22 +152,26 @@ def test_reduction_does_not_just_trust_its_potentials(monkeypatch: pytest.Monkey
 
 
 def test_without_the_certificate_wrong_potentials_give_a_wrong_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The smallest wrong implementation: skip the check of the fixed rows."""
+    """The smallest wrong implementation: skip the check of the fixed rows. Some column must then be served badly."""
     from crosstune.ot import reduction
 
     honest = reduction._potential
+    shift = torch.zeros(80, dtype=D)
 
     def misled(*args: object) -> tuple[Tensor, float, int]:
         g, margin, count = honest(*args)  # type: ignore[arg-type]
         assert g is not None
-        return g + 40 * margin * torch.linspace(-1, 1, g.numel(), dtype=g.dtype), margin, count
+        return g + margin * shift, margin, count
 
     monkeypatch.setattr(reduction, "_potential", misled)
-    monkeypatch.setattr(reduction, "_violation", lambda matrix, g, column, work: torch.zeros_like(matrix[:, 0]))
+    monkeypatch.setattr(reduction, "_violation", lambda matrix, g, *_: (torch.zeros_like(matrix[:, 0]),) * 2)
     x, y = cloud(1500, 12, 0), cloud(80, 12, 1, 0.5)
-    wrong = ot.exact(x, y)
-    with pytest.raises(AssertionError):
-        check_duality(x, y, wrong, 1e-6)
+    optimum = ot.exact(x, y, reduce=False).linear_cost
+    excess = []
+    for column in range(20):
+        shift.zero_()[column] = -3.0
+        excess.append(ot.exact(x, y).linear_cost - optimum)
+    assert max(excess) > 1e-4 * optimum
 
 
 @pytest.mark.parametrize("flip", [False, True])

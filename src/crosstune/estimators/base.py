@@ -159,6 +159,13 @@ class CrossModalEstimator(BaseEstimator):
         request.check()
         return request
 
+    def _given(self) -> dict[str, str]:
+        """Which settings of the run the user chose, for its record of origins."""
+        renamed = {"random_state": "seeds", "validation_fraction": "fractions"}
+        defaults = type(self)().get_params(deep=False)
+        chosen = [key for key, value in self.get_params(deep=False).items() if value != defaults[key]]
+        return {renamed.get(key, key): f"argument {key}" for key in chosen}
+
     def _run(self, dataset: Dataset, started: float) -> None:
         import torch
 
@@ -170,11 +177,10 @@ class CrossModalEstimator(BaseEstimator):
 
         request = self._request()
         workspace = Workspace() if self.out is None else None
-        path = Path(self.out) if workspace is None else workspace.path
-        given = {key: "estimator" for key in self.get_params(deep=False)}
+        path = Path(str(self.out)) if workspace is None else workspace.path
         dataset = replace(dataset, name=path.name if workspace is None else "arrays")
         with torch.random.fork_rng(devices=[]):  # the caller's generator goes on as if nothing had happened
-            folder, _ = prepare(dataset, request, path, command=sys.argv, given=given)
+            folder, _ = prepare(dataset, request, path, command=sys.argv, given=self._given())
             record = folder.record()
             _warn(record["findings"])
             if record["status"] != "complete":
@@ -182,7 +188,7 @@ class CrossModalEstimator(BaseEstimator):
                     execute(folder, notify=narrate if self.verbose else silent, started=started)
                 except Interrupted as stop:
                     # searches over parameters swallow errors of one fit and go on with the next, but not this
-                    raise KeyboardInterrupt(str(stop)) from None
+                    raise KeyboardInterrupt(str(stop) if workspace is None else "fit was interrupted") from None
         self.model_ = load_model(path)
         self.report_ = report_of(path)
         self.run_ = str(path)

@@ -26,17 +26,10 @@ class CrossModalOperator(CrossModalEstimator):
     _bare_input: bool
     _bare_output: bool
 
-    def fit(self, X: Any, y: Any, groups: Any = None, lengths: Any = None) -> CrossModalOperator:
-        """As ``CrossModalClassifier.fit``, for fields; ``lengths`` does not apply."""
-        if lengths is not None:
-            raise TaskError("`lengths` was given for fields", fix="fields of one extent are needed")
-        self._bare_input = np.ndim(X) == 2
-        super().fit(X, y, groups)
-        return self
-
     def _with_target(self, dataset: Dataset, y: Any) -> Dataset:
         y = check_array(y, ensure_2d=False, allow_nd=True, dtype="numeric", input_name="y", estimator=self)
         check_consistent_length(dataset.X, y)
+        self._bare_input = dataset.is_table
         X = dataset.X[:, None] if self._bare_input else dataset.X
         axes = X.ndim - 2
         if axes not in (1, 2) or y.ndim not in (axes + 1, axes + 2) or dataset.lengths is not None:

@@ -123,7 +123,8 @@ def _restored(model: LoadedModel, saved: dict[str, Any]) -> CrossModalEstimator:
     if cls is None:
         raise RunError(f"no estimator named {saved['class']!r}", cause="a folder from another version")
     known = cls._get_param_names()
-    estimator = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved["params"].items() if k in known})
+    params: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved["params"].items()}
+    estimator = cls(**{k: v for k, v in params.items() if k in known})
     for name in (*_PLAIN, "report_"):
         if name in saved:
             setattr(estimator, name, saved[name])

@@ -15,7 +15,6 @@ from crosstune.nn.model import CrossModalModel
 from crosstune.records import Dataset
 from crosstune.stages.monitor import Monitor
 
-
 Count = Annotated[int, Field(ge=1)]
 Steps = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from crosstune import information as info
 from crosstune import ot
-from crosstune.bound import TERMS, BoundReport, bound_report
+from crosstune.bounds import TERMS, BoundReport, bound_report
 from crosstune.errors import DataError, UsageError
 
 D = torch.float64
@@ -39,7 +39,7 @@ def instance(seed: int) -> dict[str, Tensor]:
 
 
 def check_chain(terms: dict[str, float]) -> None:
-    """Every inequality that the docstring of ``crosstune.bound`` calls a theorem."""
+    """Every inequality that the docstring of ``crosstune.bounds`` calls a theorem."""
     slack = 1e-9
     assert terms["neg_leep"] <= terms["distortion"] + slack
     assert terms["neg_leep"] <= terms["predictor_entropy"] + terms["distortion"] + slack

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from crosstune.backbones import Body
+from crosstune.errors import TaskError
 from crosstune.nn.model import CrossModalModel, ModelConfig
 from crosstune.nn.patching import plan_patches
 from crosstune.records import Dataset
@@ -40,6 +41,7 @@ def plan_model(
     else:
         outputs = int(train.y.shape[1])
         if kind == "dense":
+            check_field(train)
             out_size = tuple(train.y.shape[2:])
     window: tuple[int, ...] = ()
     stride: tuple[int, ...] = ()
@@ -70,9 +72,25 @@ def plan_model(
     )
 
 
-def raise_too_wide(columns: int, limit: int) -> None:
-    from crosstune.errors import TaskError
+def check_field(train: Dataset) -> None:
+    """TaskError for fields that the dense head cannot paint."""
+    assert train.y is not None
+    given, wanted = train.X.shape[2:], train.y.shape[2:]
+    if len(given) != len(wanted) or len(wanted) not in (1, 2):
+        raise TaskError(
+            f"fields of extent {wanted} from samples of extent {given} have no model",
+            cause="dense targets need the axes of the input: series to series (L) or grid to grid (H, W)",
+            fix="bring both to one or two axes (slices of a volume as rows), or flatten y and use --task regression",
+        )
+    if train.lengths is not None:
+        raise TaskError(
+            "dense targets over series of different lengths have no model",
+            cause="a field's loss and score would count the padding",
+            fix="cut the series into windows of one length, or resample them to one length",
+        )
 
+
+def raise_too_wide(columns: int, limit: int) -> None:
     raise TaskError(
         f"the table has {columns} columns, more than the body's {min(limit, 256)} tokens",
         cause="one token per column does not fit",

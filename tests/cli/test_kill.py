@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,6 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from crosstune.cli import main
 from crosstune.errors import RunError
 from crosstune.runs import RunFolder
 
@@ -34,53 +37,91 @@ def whole(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+# processes that begin with everything imported: torch alone would take most of the time of these tests
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    ["crosstune.cli.app", "crosstune.cli.running", "crosstune.experiment", "crosstune.report", "crosstune.methods",
+     "crosstune.backbones.bert", "transformers.models.bert.modeling_bert", "sklearn.cluster"]
+)  # fmt: skip
+
+
+def _work(log: str, environment: dict[str, str], arguments: list[str]) -> None:
+    os.setsid()
+    os.environ |= environment
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.exit(main(arguments))
+
+
 class Victim:
-    """A crosstune process that can be stopped at a given moment of its run."""
+    """A crosstune process of its own that can be stopped at a given moment of its run."""
 
     def __init__(self, run: Path, *arguments: str | Path) -> None:
         self.run = run
-        self.process = subprocess.Popen(
-            support.command(*arguments), env=support.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            text=True, start_new_session=True,
+        self.log = run.parent / "log"
+        self.process = FORKS.Process(
+            target=_work, args=(str(self.log), support.environment(), [str(a) for a in arguments])
         )  # fmt: skip
+        self.process.start()
+        assert self.process.pid is not None
+        self.pid: int = self.process.pid
+        self._at = 0
+        self._line = b""
 
-    def wait_for(self, moment: Callable[[Path], bool]) -> None:
+    def text(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def wait_until(self, moment: Callable[[Path], bool]) -> None:
         while not moment(self.run):
-            assert self.process.poll() is None, f"ended before its moment: {self.process.communicate()[1]}"
-            time.sleep(0.002)
+            assert self.process.is_alive(), f"ended before its moment: {self.text()}"
+            time.sleep(0.005)
+
+    def wait_for(self, **wanted: object) -> None:
+        """Until an event with these values has been written, by this process or an earlier one."""
+        self.wait_until(lambda run: self._seen(run / "events.jsonl", wanted))
+
+    def _seen(self, path: Path, wanted: dict[str, object]) -> bool:
+        if not path.exists():
+            return False
+        with open(path, "rb") as handle:
+            handle.seek(self._at)
+            new = handle.read()
+        self._at += len(new)
+        *lines, self._line = (self._line + new).split(b"\n")
+        for line in lines:
+            with contextlib.suppress(ValueError):  # torn by an earlier kill
+                event = json.loads(line)
+                if all(event.get(k) == v for k, v in wanted.items()):
+                    return True
+        return False
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def end(self) -> int:
+        self.process.join()
+        assert self.process.exitcode is not None
+        return self.process.exitcode
 
     def kill(self) -> None:
         self.process.kill()  # SIGKILL to this process alone: its children are left to themselves
-        self.process.communicate()
-
-
-def saw(**wanted: object) -> Callable[[Path], bool]:
-    """Whether an event with these values has been written."""
-
-    def look(run: Path) -> bool:
-        if not (run / "events.jsonl").exists():
-            return False
-        return any(all(e.get(k) == v for k, v in wanted.items()) for e in support.events(run))
-
-    return look
+        self.end()
 
 
 def begun(run: Path) -> bool:
     return (run / "run.json").exists()
 
 
-def preparing(run: Path) -> bool:
-    return run.exists()
-
-
-# in the order of a run, so that a run killed at each of them is killed in ever later parts
-MOMENTS = {
-    "while the folder is written": preparing,
-    "early in the floors": saw(kind="message"),
-    "in alignment": saw(kind="step", stage="align", arm="recraft", step=9),
-    "in fitting": saw(kind="step", stage="fit", arm="recraft", step=50),
-    "between arms": saw(kind="arm", arm="recraft"),
-    "in a control": saw(kind="step", stage="fit", arm="no-alignment", step=30),
+# in the order of a run, so that a run killed at each of them is killed in ever later parts; None: the folder is there
+MOMENTS: dict[str, dict[str, object] | None] = {
+    "while the folder is written": None,
+    "early in the floors": {"kind": "message"},
+    "in alignment": {"kind": "step", "stage": "align", "arm": "recraft", "step": 9},
+    "in fitting": {"kind": "step", "stage": "fit", "arm": "recraft", "step": 50},
+    "between arms": {"kind": "arm", "arm": "recraft"},
+    "in a control": {"kind": "step", "stage": "fit", "arm": "no-alignment", "step": 30},
 }
 
 
@@ -107,7 +148,10 @@ def test_killed_at_every_part_the_run_ends_with_the_same_bytes(files: Path, whol
     for name, moment in MOMENTS.items():
         # after the first kill there may be no run yet: the same command begins it again
         victim = Victim(run, *(("resume", run) if begun(run) else fit))
-        victim.wait_for(moment)
+        if moment is None:
+            victim.wait_until(Path.exists)
+        else:
+            victim.wait_for(**moment)
         victim.kill()
         check_whole(run)
         assert not begun(run) or support.record(run)["status"] in ("running", "complete"), name
@@ -158,10 +202,9 @@ def in_floors(files: Path, tmp_path: Path) -> Iterator[tuple[Victim, list[int]]]
     """A run in the middle of its floors, and the processes it started for them."""
     run = tmp_path / "run"
     victim = Victim(run, "fit", files / "digits.npz", *LONG, "--out", run)
-    victim.wait_for(lambda run: begun(run) and bool(children(victim.process.pid)))
-    yield victim, children(victim.process.pid)
-    if victim.process.poll() is None:
-        victim.kill()
+    victim.wait_until(lambda run: begun(run) and bool(children(victim.pid)))
+    yield victim, children(victim.pid)
+    victim.kill()
 
 
 def test_the_floors_die_with_their_parent(in_floors: tuple[Victim, list[int]]) -> None:
@@ -179,47 +222,43 @@ def test_ctrl_c_in_the_floors_is_not_their_failure(
     in_floors: tuple[Victim, list[int]], whole: Path, tmp_path: Path
 ) -> None:
     victim, floors = in_floors
-    os.killpg(victim.process.pid, signal.SIGINT)  # as a terminal does it: to parent and child
-    errors = victim.process.communicate()[1]
-    assert victim.process.returncode == 130, errors
+    os.killpg(victim.pid, signal.SIGINT)  # as a terminal does it: to parent and child
+    assert victim.end() == 130, victim.text()
     assert support.record(victim.run)["status"] == "interrupted"
     assert not any(e.get("status") == "failed" for e in support.record(victim.run)["arms"].values())
     assert not any(alive(pid) for pid in floors)
 
 
-def test_ctrl_c_keeps_a_checkpoint_and_names_the_way_on(files: Path, whole: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_a_checkpoint_and_names_the_way_on(files: Path, whole: Path, tmp_path: Path, capsys: Any) -> None:
     run = tmp_path / "run"
     # an interval that never comes: the checkpoint is the one that Ctrl-C asks for
     fit = ("fit", files / "digits.npz", *LONG[:-1], "1h", "--out", run)
     victim = Victim(run, *fit)
-    victim.wait_for(saw(kind="step", stage="fit", arm="recraft", step=15))
+    victim.wait_for(kind="step", stage="fit", arm="recraft", step=15)
 
     # while it lives, asleep or not, the folder belongs to it alone
-    victim.process.send_signal(signal.SIGSTOP)
-    second = support.process(*fit, "--json")
-    assert second.returncode == 2
-    problem = json.loads(second.stdout)
+    victim.signal(signal.SIGSTOP)
+    code, out, _ = support.call(capsys, *fit, "--json")
+    assert code == 2
+    problem = json.loads(out)
     assert problem["error"] == "RunError"
-    assert f"process {victim.process.pid}" in problem["problem"]
-    victim.process.send_signal(signal.SIGCONT)
-
-    victim.process.send_signal(signal.SIGINT)
-    errors = victim.process.communicate()[1]
-    assert victim.process.returncode == 130
-    assert "Traceback" not in errors
-    assert f"crosstune resume {run}" in errors
+    assert f"process {victim.pid}" in problem["problem"]
+    victim.signal(signal.SIGCONT)
+    victim.signal(signal.SIGINT)
+    assert victim.end() == 130, victim.text()
+    assert "Traceback" not in victim.text()
+    assert f"crosstune resume {run}" in victim.text()
     assert support.record(run)["status"] == "interrupted"
     assert list((run / "checkpoints").glob("*.pt"))
     before = len(support.events(run))
-    done = support.process("resume", run)
-    assert done.returncode == 0, done.stderr
+    assert support.call(capsys, "resume", run)[0] == 0
     first = next(e for e in support.events(run)[before:] if e["kind"] == "step")
     assert first["step"] > 1
     assert support.results(run) == support.results(whole)
     assert leftovers(run) == []
 
 
-def test_a_dead_owner_loses_the_folder(finished: Path, tmp_path: Path) -> None:
+def test_a_dead_owner_loses_the_folder(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     folder = RunFolder(tmp_path / "run")
     owner = subprocess.Popen(

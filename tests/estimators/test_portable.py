@@ -50,7 +50,7 @@ def test_saved_and_pickled_models_predict_the_same_in_a_fresh_process(fitted, tm
 
 
 def test_a_saved_estimator_is_the_whole_estimator(fitted, tmp_path):
-    folder = fitted.save_pretrained(tmp_path)
+    folder = fitted.save_pretrained(tmp_path / "oscillations")
     assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors", "estimator.json", "README.md"}
     again = crosstune.load(folder)
     assert again.get_params() == fitted.get_params()
@@ -58,7 +58,8 @@ def test_a_saved_estimator_is_the_whole_estimator(fitted, tmp_path):
     assert again.run_ is None
     # and can be saved again, card included
     card = (folder / "README.md").read_text()
-    assert "crosstune" in card
+    assert "crosstune.load('oscillations')" in card.replace('"', "'")
+    assert "/tmp" not in card
     assert (again.save_pretrained(tmp_path / "twice") / "README.md").read_text() == card
 
 

@@ -127,6 +127,23 @@ def test_a_value_lost_only_at_prediction_time_is_survived() -> None:
     assert np.isfinite(predict(model, Dataset(X=x))).all()
 
 
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [((1, 6, 6, 6), (1, 6, 6, 6)), ((1, 12, 12), (1, 12)), ((1, 24), (1, 8, 8)), ((10,), (1, 20))],
+)
+def test_fields_that_cannot_be_painted_are_refused(x: tuple[int, ...], y: tuple[int, ...]) -> None:
+    data = Dataset(X=np.zeros((4, *x), np.float32), y=np.zeros((4, *y), np.float32), kind="dense")
+    with pytest.raises(TaskError, match="axes of the input"):
+        plan_model(data, BODY)
+
+
+def test_fields_over_ragged_series_are_refused_with_a_way_out() -> None:
+    x = np.zeros((4, 1, 24), np.float32)
+    data = Dataset(X=x, y=x, kind="dense", lengths=np.array([24, 20, 10, 5]))
+    with pytest.raises(TaskError, match="windows of one length"):
+        plan_model(data, BODY)
+
+
 def test_tables_wider_than_the_body_are_refused_with_a_way_out() -> None:
     x = np.zeros((8, 300), dtype=np.float32)
     data = Dataset(X=x, y=np.arange(8) % 2, kind="classification", classes=("a", "b"))

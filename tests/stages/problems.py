@@ -21,7 +21,9 @@ from crosstune.stages.monitor import Limit, Monitor
 from crosstune.stages.source_head import SourceHeadConfig, mean_hidden
 from crosstune.stages.state import SourceBank, State
 
-TOPICS = ("river lake sea rain water", "sun star moon sky light", "bread corn rice fruit salt", "iron gold lead tin zinc")
+TOPICS = (
+    "river lake sea rain water", "sun star moon sky light", "bread corn rice fruit salt", "iron gold lead tin zinc",
+)  # fmt: skip
 
 
 class Recorder(Monitor):

@@ -108,7 +108,7 @@ def test_training_helps_where_the_head_starts_at_zero() -> None:
 
 
 def test_patience_ends_the_stage() -> None:
-    after, report, recorder = run(patience=1, max_steps=500, body_rate=1.0, embedder_rate=1.0)
+    _, report, _ = run(patience=1, max_steps=500, body_rate=1.0, embedder_rate=1.0)
     assert report.stopped_by == "patience"
     assert report.steps < 500
 

@@ -178,9 +178,10 @@ class CrossModalEstimator(BaseEstimator):
         request = self._request()
         workspace = Workspace() if self.out is None else None
         path = Path(str(self.out)) if workspace is None else workspace.path
+        command = [f"crosstune.{type(self).__name__}.fit"]
         dataset = replace(dataset, name=path.name if workspace is None else "arrays")
         with torch.random.fork_rng(devices=[]):  # the caller's generator goes on as if nothing had happened
-            folder, _ = prepare(dataset, request, path, command=sys.argv, given=self._given())
+            folder, _ = prepare(dataset, request, path, command=command, given=self._given())
             record = folder.record()
             _warn(record["findings"])
             if record["status"] != "complete":
@@ -241,7 +242,7 @@ class CrossModalEstimator(BaseEstimator):
 
         state = dict(super().__getstate__())
         if state.pop("_workspace", None) is not None:
-            state["_card"] = card_of(self)
+            state["_card"] = card_of(self, "model")
             state["run_"] = None
         return state
 

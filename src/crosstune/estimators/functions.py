@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,7 +132,7 @@ def fit(
     )  # fmt: skip
     path = Path(out or Path("runs") / f"{dataset.name}-{method}-{request.digest(dataset_digest(dataset))[:8]}")
     try:
-        folder, _ = prepare(dataset, request, path, command=sys.argv, overwrite=overwrite)
+        folder, _ = prepare(dataset, request, path, command=["crosstune.fit"], overwrite=overwrite)
     except DataError as problem:
         raise _in_python(problem) from None
     if folder.record()["status"] != "complete":

@@ -44,7 +44,7 @@ def saved_state(estimator: CrossModalEstimator) -> dict[str, Any]:
 
 def save_estimator(estimator: CrossModalEstimator, folder: Path) -> Path:
     """Write the model, the model card and ``estimator.json``; each file whole or not at all."""
-    card = card_of(estimator)
+    card = card_of(estimator, folder.resolve().name)
     state = saved_state(estimator)
     state["params"]["out"] = None  # the folder is a model, not the run it came from
     write_json(folder / SAVED, state)
@@ -53,13 +53,15 @@ def save_estimator(estimator: CrossModalEstimator, folder: Path) -> Path:
     return folder
 
 
-def card_of(estimator: CrossModalEstimator) -> str:
-    """The model card: of the run while there is one, else the one that came with the estimator."""
+def card_of(estimator: CrossModalEstimator, name: str) -> str:
+    """The model card for a folder of that name: of the run while there is one, else the one that came along."""
     from crosstune.report import model_card
 
     run = getattr(estimator, "run_", None)
     if run is not None and (Path(run) / "run.json").exists():
-        return model_card(run)
+        card = model_card(run)
+        # a card says how to load its folder; a temporary one has a name that nobody else can use
+        return card.replace(Path(run).name, name) if getattr(estimator, "_workspace", None) else card
     return str(getattr(estimator, "_card", None) or _short_card(estimator.model_))
 
 

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from crosstune.assembly import batch, build_model, chunks, plan_model, predict
+from crosstune.assembly import build_model, plan_model, predict
 from crosstune.backbones import Backbone
-from crosstune.bound import bound_report
 from crosstune.errors import Interrupted
+from crosstune.experiment.bounding import measure
 from crosstune.methods import Method, get_method
 from crosstune.methods.contract import AnyStage
 from crosstune.nn.model import CrossModalModel
@@ -25,7 +24,7 @@ from crosstune.records import Dataset, StageReport
 from crosstune.runs.folder import RunFolder
 from crosstune.seeding import Streams
 from crosstune.stages import align, fit, source_head
-from crosstune.stages.align import target_labels, token_means
+from crosstune.stages.align import target_labels
 from crosstune.stages.monitor import Limit, Monitor
 from crosstune.stages.state import SourceBank, SourcePredictor, State
 
@@ -163,12 +162,9 @@ class ArmResult:
     score: float
 
 
-def _token_rms(backbone: Backbone, bank: SourceBank | None) -> float:
-    """Root mean square of the pretrained input embeddings: the scale the body expects."""
-    weight = getattr(backbone.source, "weight", None)
-    if isinstance(weight, torch.Tensor):
-        return float(weight.square().mean().sqrt())
-    return float(bank.tokens[bank.mask].square().mean().sqrt()) if bank is not None else 1.0
+def token_rms(backbone: Backbone) -> float:
+    """Root mean square of the pretrained input embeddings: the scale the body expects of a token's entries."""
+    return float(backbone.source.weight.square().mean().sqrt())  # type: ignore[operator, union-attr]
 
 
 def run_arm(
@@ -184,7 +180,7 @@ def run_arm(
         train, backbone.body, tokens=tokens, linear_part=arm.method.linear_part,
         embedder_seed=streams.seed_for("embedder") % 2**31,
     )  # fmt: skip
-    model = build_model(config, backbone.body, train, token_rms=_token_rms(backbone, bank))
+    model = build_model(config, backbone.body, train, token_rms=token_rms(backbone))
     state = State(
         model=model, backbone=backbone, train=train, validation=validation, metric=metric, monitor=monitor, source=bank,
         max_head_rows=arm.max_head_rows, selection_rows=arm.selection_rows, probe_rows=arm.probe_rows,
@@ -273,23 +269,10 @@ def _bound(state: State, stage: str, monitor: RunMonitor) -> None:
     assert state.predictor is not None
     rows = state.probe_rows
     part = state.validation.take(np.arange(len(state.validation))[:: max(1, len(state.validation) // rows)][:rows])
-    state.model.eval()
-    hidden, log_loss = [], []
-    for some in chunks(len(part), 64):
-        x, lengths, y = batch(part, some)
-        tokens, mask = state.model.tokens(x, lengths)
-        hidden.append(token_means(state.backbone.body.eval()(tokens, mask)[-1], mask))
-        if stage == "after-fit" and state.train.kind == "classification":
-            assert y is not None
-            log_loss.append(F.cross_entropy(state.model(x, lengths), y.long(), reduction="none"))
-    labels = _part_labels(state, part)
-    held = state.source.holdout
     try:
-        report = bound_report(
-            source_features=state.source.hidden[held], source_labels=state.source.labels[held],
-            target_features=torch.cat(hidden), target_labels=torch.from_numpy(labels),
-            head_weight=state.predictor.weight, head_bias=state.predictor.bias,
-            target_log_loss=torch.cat(log_loss) if log_loss else None, bootstrap=100, max_points=max(100, 2 * rows),
+        report = measure(
+            state.model, state.backbone.body, state.source, state.predictor, part, _part_labels(state, part),
+            with_error=stage == "after-fit", max_points=max(100, 2 * rows),
         )  # fmt: skip
     except Exception as problem:  # diagnostics must not cost a run; the event says what happened
         monitor.event("message", text=f"the bound could not be measured {stage}: {type(problem).__name__}: {problem}")

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.stats import kendalltau
 
-from crosstune.assembly import batch, build_model, chunks, plan_model
+from crosstune.assembly import build_model, plan_model
 from crosstune.backbones import load_backbone
-from crosstune.bound import bound_report
 from crosstune.data import split
 from crosstune.errors import DataError
-from crosstune.experiment.arms import _token_rms
-from crosstune.experiment.source import source_bank
-from crosstune.metrics import default_metric
+from crosstune.experiment.arms import token_rms
+from crosstune.experiment.bounding import measure, target_features, trained_source
 from crosstune.records import Dataset
 from crosstune.seeding import Streams
-from crosstune.stages import source_head
-from crosstune.stages.align import target_labels, token_means
-from crosstune.stages.source_head import SourceHeadConfig
-from crosstune.stages.state import State
+from crosstune.stages.align import target_labels
 
 
 def log_evidence(features: np.ndarray, targets: np.ndarray, *, iterations: int = 50) -> float:
@@ -71,16 +64,6 @@ def h_score(features: np.ndarray, labels: np.ndarray) -> float:
     return float(np.trace(np.linalg.solve(LedoitWolf(assume_centered=True).fit(centred).covariance_, between)))
 
 
-@torch.no_grad()
-def _target_features(model: Any, body: Any, part: Dataset) -> torch.Tensor:
-    out = []
-    for some in chunks(len(part), 64):
-        x, lengths, _ = batch(part, some)
-        tokens, mask = model.tokens(x, lengths)
-        out.append(token_means(body.eval()(tokens, mask)[-1], mask))
-    return torch.cat(out)
-
-
 def rank(
     dataset: Dataset, backbones: list[str], *, errors: dict[str, float] | None = None, seed: int = 0, rows: int = 1000
 ) -> dict[str, Any]:
@@ -111,20 +94,11 @@ def rank(
 def _score(name: str, train: Dataset, some: Dataset, labels: np.ndarray, seed: int) -> dict[str, Any]:
     streams = Streams(seed)
     backbone = load_backbone(name)
-    bank = source_bank(backbone, "documentation")
     config = plan_model(train, backbone.body, linear_part=False, embedder_seed=streams.seed_for("embedder") % 2**31)
-    model = build_model(config, backbone.body, train, token_rms=_token_rms(backbone, bank))
-    state = State(model, backbone, train, train, default_metric(train.kind), source=bank)  # type: ignore[arg-type]
-    state, _ = source_head.run(state, SourceHeadConfig(labels="clusters:40"), streams=streams)
-    assert state.source is not None
-    assert state.predictor is not None
-    features = _target_features(model, backbone.body, some)
-    held = state.source.holdout
-    report = bound_report(
-        source_features=state.source.hidden[held], source_labels=state.source.labels[held], target_features=features,
-        target_labels=torch.from_numpy(labels), head_weight=state.predictor.weight, head_bias=state.predictor.bias,
-        bootstrap=100,
-    )  # fmt: skip
+    model = build_model(config, backbone.body, train, token_rms=token_rms(backbone))
+    bank, predictor = trained_source(backbone, "documentation", model, train, labels="clusters:40", tau=1.0, seed=seed)
+    report = measure(model, backbone.body, bank, predictor, some, labels, with_error=False)
+    features = target_features(model, backbone.body, some)
     terms = report.as_dict()
     terms = terms.get("terms", terms)
     array = features.double().numpy()
@@ -136,7 +110,7 @@ def _score(name: str, train: Dataset, some: Dataset, labels: np.ndarray, seed: i
         "distortion": value("distortion"), "neg_leep": value("neg_leep"), "logme": log_evidence(array, onehot),
         "h_score": h_score(array, labels), "spread_ratio": value("spread_ratio"), "converged": report.converged,
         "intervals": {k: [terms[k]["low"], terms[k]["high"]] for k in ("bound", "neg_leep")},
-        "parameters": replace(backbone.info).parameters,
+        "parameters": backbone.info.parameters,
     }  # fmt: skip
 
 

@@ -72,9 +72,7 @@ def _write_csv(path: Path, prediction: np.ndarray, model: LoadedModel) -> None:
     write_bytes(path, text.getvalue().encode())
 
 
-def evaluate(
-    model: LoadedModel, data: Dataset, *, on_share: Callable[[float], None] | None = None
-) -> list[Score]:
+def evaluate(model: LoadedModel, data: Dataset, *, on_share: Callable[[float], None] | None = None) -> list[Score]:
     """Scores of a model on labelled data: the run's metric first, then the usual ones for the kind."""
     from crosstune.metrics import metrics_for
 

@@ -36,6 +36,7 @@ def write_html(path: str | Path) -> Path:
 def render_html(record: RunRecord) -> str:
     """The report as one HTML document."""
     from crosstune.report import figures
+    from crosstune.report.alignview import alignment_table
     from crosstune.report.boundview import bound_notes, bound_table
     from crosstune.report.figures_kind import prediction_view
 
@@ -55,6 +56,7 @@ def render_html(record: RunRecord) -> str:
         "validation": figures.validation_curve(record, main),
         "single": figures.single_values(record),
         "clouds": figures.alignment_clouds(record),
+        "aligned": alignment_table(record),
         "bound": figures.bound_bars(main.bound),
         "bound_table": bound_table(main.bound),
         "bound_notes": bound_notes(main.bound),

@@ -10,7 +10,7 @@ import shutil
 import socket
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -169,7 +169,7 @@ class RunFolder:
 
     # -- checkpoints -------------------------------------------------------------------------------------------
     def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:
-        write_atomically(self.path / "checkpoints" / f"{name}.pt", lambda handle: torch.save(state, handle))
+        write_atomically(self.path / "checkpoints" / f"{name}.pt", lambda handle: _torch_save(state, handle))
 
     def has_checkpoint(self, name: str) -> bool:
         return (self.path / "checkpoints" / f"{name}.pt").exists()
@@ -185,6 +185,15 @@ class RunFolder:
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # others are still there
             (self.path / "checkpoints").rmdir()
+
+
+def _torch_save(state: dict[str, Any], handle: BinaryIO) -> None:
+    try:
+        torch.save(state, handle)
+    except RuntimeError as problem:
+        if isinstance(problem.__context__, OSError):  # a full disk, which torch's own complaint hides
+            raise problem.__context__ from None
+        raise
 
 
 def _claim(path: Path) -> int:

@@ -12,13 +12,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crosstune import bound
     from crosstune.data import read
     from crosstune.estimators import (
         CrossModalClassifier,
         CrossModalOperator,
         CrossModalRegressor,
         DataWarning,
+        bound,
         fit,
         load,
         rank,
@@ -44,6 +44,7 @@ _HOMES = {
     "CrossModalOperator": "estimators",
     "CrossModalRegressor": "estimators",
     "DataWarning": "estimators",
+    "bound": "estimators",
     "fit": "estimators",
     "load": "estimators",
     "rank": "estimators",
@@ -52,8 +53,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "bound":  # the module: bound.bound_report(...)
-        return importlib.import_module("crosstune.bound")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "crosstune"
 FLOORS = [
     {"errors", "records", "seeding", "discovery"},
     {"ot", "information", "nn", "metrics"},
-    {"data", "backbones", "bound"},
+    {"data", "backbones", "bounds"},
     {"assembly", "stages"},
     {"methods", "floors", "benchmarks"},
     {"runs"},

@@ -162,7 +162,7 @@ def test_the_record_and_the_events_follow_the_schema(finished: Path) -> None:
     for name in ("report.html", "model/config.json", "model/README.md", "diagnostics/alignment.recraft.s0.npz"):
         assert (finished / name).exists()
     assert not (finished / "checkpoints").exists()
-    assert not [p for p in finished.rglob(".*")]
+    assert not list(finished.rglob(".*"))
 
 
 def test_the_config_says_where_every_value_comes_from(files: Path, finished: Path) -> None:
@@ -254,7 +254,7 @@ def test_out_may_not_lead_to_or_through_a_file(files: Path, tmp_path: Path, caps
 def test_an_out_that_cannot_be_written(files: Path, tmp_path: Path, capsys: Any) -> None:
     # a file system that takes no folders, whoever asks; permissions do not bind every user who runs the tests
     out = "/proc/crosstune/run"
-    code, stdout, err = support.call(capsys, "fit", files / "digits.npz", *support.TINY, "--out", out, "--json")
+    code, stdout, _ = support.call(capsys, "fit", files / "digits.npz", *support.TINY, "--out", out, "--json")
     assert code == 2
     assert json.loads(stdout)["problem"].startswith(f"cannot write the run folder '{out}'")
 
@@ -299,8 +299,8 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_kept(
     assert "Traceback" not in done.stderr
     assert f"crosstune resume {out}" in json.loads(done.stdout)["fix"]
     assert support.record(out)["status"] == "failed"
-    assert not [p for p in out.rglob(".*")]
-    code, stdout, err = support.call(capsys, "resume", out, "--json")
+    assert not list(out.rglob(".*"))
+    code, _, err = support.call(capsys, "resume", out, "--json")
     assert code == 0, err
     assert (
         support.contents(out)["arms/recraft.s0/model.safetensors"]
@@ -318,7 +318,7 @@ def test_a_preparation_that_was_killed_is_begun_again(files: Path, tmp_path: Pat
         capsys, "fit", files / "digits.npz", *support.TINY, "--controls", "none", "--out", out
     )  # fmt: skip
     assert code == 0, err
-    assert not [p for p in out.rglob(".*")]
+    assert not list(out.rglob(".*"))
     # progress goes to stderr, the summary to stdout
     assert "floor    most frequent class" in err
     assert "bound    before" in err

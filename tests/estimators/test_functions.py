@@ -38,7 +38,6 @@ def test_public_names():
     ]  # fmt: skip
     for name in crosstune.__all__:
         assert getattr(crosstune, name) is not None
-    assert callable(crosstune.bound.bound_report)
 
 
 def test_fit_reads_a_file_and_keeps_a_run(tmp_path):
@@ -80,6 +79,10 @@ def test_fit_takes_arrays_mappings_and_frames(tmp_path, monkeypatch):
     frame = pandas.DataFrame(X, columns=list("abcd")).assign(ill=y)
     framed = crosstune.fit(frame, "ill", out="framed", **QUICK)
     np.testing.assert_array_equal(framed.predict_proba(frame[list("abcd")]), expected)
+    # other columns of a table are passed over; a file of arrays has none
+    np.savez("new.npz", X=X, y=y)
+    values = {framed.evaluate(*source)[0].value for source in ((frame.assign(note="x"), "ill"), (X, y), ("new.npz",))}
+    assert len(values) == 1
 
 
 def test_refusals_speak_python(tmp_path):
@@ -100,6 +103,27 @@ def test_rank_takes_arrays():
     (entry,) = result["backbones"]
     assert entry["name"] == "twin-bert"
     assert entry["bound"] == pytest.approx(entry["err_s"] + entry["alignment"] + entry["distortion"])
+
+
+def test_bound_takes_estimators_and_folders(tmp_path):
+    X, y = blobs(80)
+    labels = np.array(["no", "yes"])[y]
+    model = crosstune.CrossModalClassifier(**QUICK, out=tmp_path / "run").fit(X[:60], labels[:60])
+    options = {"labels": "clusters:5", "bootstrap": 10, "rows": 20}
+    found = crosstune.bound(model, "documentation", X[60:], labels[60:], **options)
+    assert found.bound.value == pytest.approx(found.err_s.value + found.alignment.value + found.distortion.value)
+    # the model's own log-loss on these rows, by hand
+    by_hand = -np.log(model.predict_proba(X[60:])[np.arange(20), y[60:]]).mean()
+    assert found.err_t.value == pytest.approx(by_hand, rel=1e-4)
+    np.savez(tmp_path / "data.npz", X=X[60:], y=labels[60:])
+    again = crosstune.bound(tmp_path / "run", "documentation", tmp_path / "data.npz", **options)
+    assert again.err_t.value == found.err_t.value
+    # rows of one class only keep the model's codes
+    some = y == 1
+    one = crosstune.bound(model, "documentation", X[some], labels[some], **options)
+    assert one.err_t.value < 1.0
+    with pytest.raises(DataError, match="which the model was not trained on"):
+        crosstune.bound(model, "documentation", X, np.where(some, "maybe", "no"), **options)
 
 
 def test_read_is_the_reader():

@@ -262,6 +262,7 @@ def test_report_holds_verdict_and_figures():
     assert arms["floor:majority"]["value"] > 0.7
     assert report["verdict"]["answer"] in ("use", "use-other", "undecided")
     assert report["verdict"]["headline"]
+    assert "score the model on them" in report["verdict"]["sentences"][-1]  # there is no sealed test to open
     assert (report["rows"], report["split"]) == ({"train": 160, "validation": 40, "test": 0}, "validation")
 
 

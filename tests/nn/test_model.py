@@ -67,7 +67,7 @@ def test_the_padding_check_rejects_a_statistics_token_behind_the_padding() -> No
     def wrong(pad: int) -> torch.Tensor:
         tokens, mask = RAGGED_MODEL.tokens(torch.nn.functional.pad(x, (0, pad)), lengths)
         tokens, mask = torch.roll(tokens, -1, 1), torch.roll(mask, -1, 1)
-        return RAGGED_MODEL.head.pool(RAGGED_MODEL.hidden(tokens, mask), mask)  # type: ignore[union-attr]
+        return RAGGED_MODEL.head.pool(RAGGED_MODEL.hidden(tokens, mask), mask)  # type: ignore[union-attr,operator]
 
     with torch.no_grad():
         assert float((wrong(0) - wrong(50)).abs().max()) > 1e-3

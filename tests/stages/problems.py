@@ -35,7 +35,8 @@ class Recorder(Monitor):
         super().__init__(limits)
         self.events: list[dict[str, Any]] = []
         self.arrays: dict[str, dict[str, np.ndarray]] = {}
-        self.keep, self.stored, self.saved = keep, None, saved
+        self.keep, self.saved = keep, saved
+        self.stored: dict[str, Any] | None = None
 
     def event(self, kind: str, **values: Any) -> None:
         self.events.append({"kind": kind, **values})

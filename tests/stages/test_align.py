@@ -18,7 +18,7 @@ from crosstune.stages.state import State
 
 from .problems import Recorder, backbone, bank, changed, dataset, snapshot, state
 
-FAST = {"steps": 6, "distortion_steps": 4, "source_points": 128, "target_points": 64, "batch_size": 24}
+FAST: dict[str, Any] = {"steps": 6, "distortion_steps": 4, "source_points": 128, "target_points": 64, "batch_size": 24}
 
 
 def run(seed: int = 0, *, made: State | None = None, **options: Any) -> tuple[State, StageReport, Recorder]:
@@ -180,7 +180,7 @@ def test_schedules_activate_the_right_terms(schedule: str, expected: list[str]) 
 
 
 @pytest.mark.parametrize(("options", "term"), [({"fld": None}, "fa"), ({"fa": None}, "fld")])
-def test_a_term_left_out_never_appears(options: dict[str, None], term: str) -> None:
+def test_a_term_left_out_never_appears(options: dict[str, Any], term: str) -> None:
     _, _, recorder = run(**options)
     assert {t for step in recorder.of("step") for t in ("fa", "fld") if t in step} == {term}
 
@@ -192,7 +192,7 @@ def test_the_joint_loss_is_the_weighted_sum() -> None:
 
 
 def test_the_constraint_keeps_alignment_where_a_free_distortion_loses_it() -> None:
-    options = {"steps": 25, "distortion_steps": 25, "learning_rate": 1e-2, "fld": "mutual"}
+    options: dict[str, Any] = {"steps": 25, "distortion_steps": 25, "learning_rate": 1e-2, "fld": "mutual"}
     _, free, _ = run(schedule="sequential", **options)
     _, held, _ = run(schedule="constrained", tolerance=0.05, **options)
     assert held.figures["fa_after"] < free.figures["fa_after"]

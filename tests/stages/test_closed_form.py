@@ -175,7 +175,7 @@ def test_dense_operators_are_stored_exactly_when_the_rank_allows() -> None:
         assert model.scaler is not None
         assert train.y is not None
         fit = fit_ridge([raw], model.scaler(torch.from_numpy(train.y)).flatten(1).double())
-        stored = model.head.skip_in.weight.T @ model.head.skip_out.weight.T  # type: ignore[union-attr]
+        stored = model.head.skip_in.weight.T @ model.head.skip_out.weight.T  # type: ignore[union-attr,operator]
     assert torch.allclose(stored.double(), fit.weights[0], atol=1e-4)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crosstune.estimators.base import CrossModalEstimator, DataWarning
 from crosstune.estimators.classifier import CrossModalClassifier
-from crosstune.estimators.functions import FittedModel, fit, rank
+from crosstune.estimators.functions import FittedModel, bound, fit, rank
 from crosstune.estimators.operators import CrossModalOperator
 from crosstune.estimators.portable import load
 from crosstune.estimators.regressor import CrossModalRegressor
@@ -16,6 +16,7 @@ __all__ = [
     "CrossModalRegressor",
     "DataWarning",
     "FittedModel",
+    "bound",
     "fit",
     "load",
     "rank",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from crosstune.errors import ConfigError, DataError
 from crosstune.estimators.base import names_of, narrate, report_of
 from crosstune.records import Dataset, Score
 from crosstune.runs import LoadedModel, load_model
+
+if TYPE_CHECKING:
+    from crosstune.bounds import BoundReport
 
 
 @dataclass
@@ -32,7 +35,7 @@ class FittedModel(LoadedModel):
         from crosstune.experiment import evaluate
 
         task: Any = self.kind
-        options = {"features": self.columns, **options} if not isinstance(data, Dataset) and self.columns else options
+        options = {"features": _columns(self, data), **options}
         return evaluate(self, as_dataset(data, target, task=task, **options))
 
     def __reduce__(self) -> Any:
@@ -48,9 +51,11 @@ def _revive(revive: Any, arguments: Any, run: str | None, report: dict[str, Any]
 def as_dataset(
     data: Any, target: Any = None, *, groups: Any = None, task: Any = None, time: Any = None, lengths: Any = None,
     features: Any = None, allow_pickle: bool = False, drop_missing_target: bool = False,
+    classes: Sequence[str] | None = None,
 ) -> Dataset:  # fmt: skip
     """Data in any form: a Dataset as it is; a path or a mapping by ``crosstune.read``, where target, groups, time and
-    lengths are keys or columns; a data frame likewise when ``target`` names a column; else arrays X and target."""
+    lengths are keys or columns; a data frame likewise when ``target`` names a column; else arrays X and target.
+    classes: class names of a trained model, for data that may lack some."""
     if isinstance(data, Dataset):
         return data
     named = target is None or isinstance(target, str)
@@ -59,13 +64,14 @@ def as_dataset(
     if isinstance(data, (str, os.PathLike)) or (isinstance(data, Mapping) and named):
         return read_source(
             data, target=target, groups=groups, task=task, time=time, lengths=lengths, features=features,
-            allow_pickle=allow_pickle, drop_missing_target=drop_missing_target,
+            allow_pickle=allow_pickle, drop_missing_target=drop_missing_target, classes=classes,
         )  # fmt: skip
     if target is None:
         raise DataError("no target was given with the arrays", fix="pass the target as the second argument")
     return from_arrays(
-        data, target, groups=groups, lengths=lengths, time=time, task=task, drop_missing_target=drop_missing_target
-    )
+        data, target, groups=groups, lengths=lengths, time=time, task=task, drop_missing_target=drop_missing_target,
+        classes=classes,
+    )  # fmt: skip
 
 
 def fit(
@@ -186,3 +192,43 @@ def rank(
     dataset = as_dataset(data, target, groups=groups, task=task, lengths=lengths, features=features)
     known = {name: float(value) for name, value in (errors or {}).items() if np.isfinite(value)}
     return score(dataset, list(backbones), errors=known, seed=seed, rows=rows)
+
+
+def bound(
+    model: Any,
+    source: str,
+    target: Any,
+    y: Any = None,
+    *,
+    labels: str = "clusters:40",
+    tau: float | None = 1.0,
+    seed: int = 0,
+    rows: int = 2000,
+    bootstrap: int = 200,
+) -> BoundReport:
+    """The terms of the bound (nats, with bootstrap intervals) for a fitted model on rows it was not fitted on.
+
+    model: a fitted estimator, what ``crosstune.fit`` gives, or the path of either. source: name of a labelled proxy
+    ("documentation"). target, y: labelled data as for ``crosstune.fit``. labels, tau: source classes and Lipschitz
+    target of the source predictor, as in stage 0. rows: at most so many are measured.
+
+    Raises DataError for data without a target, or with classes unknown to the model; WeightsError when the pretrained
+    body is not to be had, since a model folder holds the fine-tuned one only.
+    """
+    from crosstune.experiment import bound as measure
+
+    loaded: LoadedModel = (
+        load_model(Path(model)) if isinstance(model, (str, os.PathLike)) else getattr(model, "model_", model)
+    )
+    task: Any = loaded.kind
+    data = as_dataset(target, y, task=task, features=_columns(loaded, target), classes=loaded.classes)
+    return measure(loaded, source, data, labels=labels, tau=tau, seed=seed, rows=rows, bootstrap=bootstrap)
+
+
+def _columns(model: LoadedModel, data: Any) -> list[str] | None:
+    """The model's columns, for data that are read by name."""
+    if isinstance(data, (str, os.PathLike)):  # files of arrays have keys, not columns
+        by_name = Path(str(data).split("::")[0]).suffix.lower() not in (".npz", ".npy", ".h5", ".hdf5")
+    else:
+        by_name = isinstance(data, Mapping) or hasattr(data, "iloc")
+    return model.columns if by_name else None

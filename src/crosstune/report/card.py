@@ -53,7 +53,7 @@ def model_card(path: str | Path) -> str:
             classes=", ".join((record.classes or ())[:20]) + (", \u2026" if len(record.classes or ()) > 20 else ""),
             train_rows=f"{train:,} rows" if isinstance(train, int) else "the training rows",
             strategy=str((record.task.get("split") or {}).get("strategy", "not recorded")),
-            sealed="test" not in record.splits(),
+            sealed="test" not in record.splits() and (record.task.get("rows") or {}).get("test") != 0,
             findings=[str(f.get("message")) for f in record.run.get("findings") or () if isinstance(f, Mapping)],
             data=_data(record),
             sentences=[

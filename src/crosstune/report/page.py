@@ -72,7 +72,7 @@ def render_html(record: RunRecord) -> str:
             "reveal": reveal_command(record),
         },
         "folder_literal": repr(folder),
-        "sealed": "test" not in record.splits(),
+        "sealed": "test" not in record.splits() and (record.task.get("rows") or {}).get("test") != 0,
     }
     return environment().get_template("report.html.j2").render(context)
 

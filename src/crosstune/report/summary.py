@@ -92,11 +92,12 @@ def summary_of(record: RunRecord, split: str) -> Summary:
         )
     metric = metric_of(record)
     arms = score_arms(record, split)
+    rows = record.task.get("rows") or {}
     setting = Setting(
         metric=metric.name,
         direction=metric.direction,
         split=split,
-        command=reveal_command(record),
+        command="" if rows.get("test") == 0 else reveal_command(record),
         status=record.status,
         reveals=len(record.run.get("reveals") or ()),
         seeds=max([len(a.by_seed) for a in arms if a.role == "method"], default=1),

@@ -46,7 +46,7 @@ class Setting:
     metric: str
     direction: str
     split: str
-    command: str  # the command that opens the sealed test
+    command: str  # the command that opens the sealed test; empty when the run has no test rows
     status: str = "complete"
     reveals: int = 0
     seeds: int = 1
@@ -293,8 +293,11 @@ def _circumstances(method: ArmScore | None, setting: Setting) -> list[str]:
         )
     else:
         name = method.label if method else "the method"
+        settle = f"The sealed test settles it: {setting.command}"
+        if not setting.command:
+            settle = "Rows that the run has not seen settle it: score the model on them."
         said.append(
             f"The checkpoint of {name} was selected on these same {setting.split} rows and the floors were not, so its "
-            f"figure is optimistic. The sealed test settles it: {setting.command}"
+            f"figure is optimistic. {settle}"
         )
     return said

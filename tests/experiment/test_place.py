@@ -52,16 +52,19 @@ def test_foreign_files_are_never_given_up(tmp_path: Path, overwrite: bool) -> No
 
 
 def test_a_failure_while_writing_leaves_nothing(tmp_path: Path) -> None:
+    def fail(folder: RunFolder, problem: Exception) -> None:
+        with writing(folder, "a", overwrite=False):
+            (folder.path / "data").mkdir()
+            (folder.path / "data" / "half.npz").write_bytes(b"")
+            raise problem
+
     folder = RunFolder(tmp_path / "run")
-    with pytest.raises(ZeroDivisionError), writing(folder, "a", overwrite=False):
-        (folder.path / "data").mkdir()
-        (folder.path / "data" / "half.npz").write_bytes(b"")
-        _ = 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        fail(folder, ZeroDivisionError())
     assert not folder.path.exists()
     (tmp_path / "mine").mkdir()
-    with pytest.raises(RunError, match="a full disk"), writing(RunFolder(tmp_path / "mine"), "a", overwrite=False):
-        (tmp_path / "mine" / "half").write_bytes(b"")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(RunError, match="a full disk"):
+        fail(RunFolder(tmp_path / "mine"), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert list((tmp_path / "mine").iterdir()) == []  # it was there before
 
 

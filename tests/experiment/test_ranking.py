@@ -50,7 +50,7 @@ def test_log_evidence_prefers_features_that_know_the_target() -> None:
 
 
 def test_h_score_against_the_eigenvalues_of_discriminant_analysis() -> None:
-    """tr(T^-1 B) is the sum of eta / (1 + eta) over the eigenvalues eta of W^-1 B; here without shrinkage to speak of."""
+    """tr(T^-1 B) is the sum of eta / (1 + eta) over the eigenvalues eta of W^-1 B; so many rows hardly shrink."""
     rng = np.random.default_rng(0)
     labels = np.arange(4000) % 3
     features = rng.standard_normal((4000, 4)) + np.eye(3, 4)[labels] * 2
@@ -70,7 +70,7 @@ def test_h_score_in_closed_form_and_its_range() -> None:
     noise = rng.standard_normal((300, 5))
     assert 0 <= h_score(noise, labels) < 0.2
     separated = noise * 0.01 + 5 * np.eye(3, 5)[labels]
-    assert h_score(noise, labels) < h_score(separated, labels) < 2  # rank of the class means, less the shrinkage
+    assert h_score(separated, labels) == pytest.approx(2, rel=0.02)  # the rank of the class means, but for shrinkage
     # one feature: the share of variance that lies between the classes, times what shrinkage leaves of it (all)
     one = (labels[:, None] + 0.1 * noise[:, :1]).astype(float)
     between = np.var([one[labels == k].mean() for k in range(3)])

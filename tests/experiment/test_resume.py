@@ -7,7 +7,8 @@ that it can be shown that a resume which forgets one part of the state is found 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import pytest
 import torch
 
 from crosstune.errors import Interrupted
-from crosstune.experiment import Request, execute, prepare
+from crosstune.experiment import Request, conduct, execute, prepare
 from crosstune.experiment.arms import RunMonitor
+from crosstune.experiment.source import source_bank
 from crosstune.records import Dataset
 from crosstune.runs import RunFolder
 from crosstune.seeding import Streams
@@ -35,15 +37,18 @@ MOMENTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checkpoint after every step."""
+@pytest.fixture(scope="module", autouse=True)
+def eager() -> Iterator[None]:
+    """A checkpoint after every step, and a small source."""
 
     def checkpoint(self: RunMonitor, stage: str, step: int, state: Callable[[], dict[str, Any]]) -> None:
         self.folder.save_checkpoint(f"{self.prefix}.{stage}", state())
         self.flag.check()
 
-    monkeypatch.setattr(RunMonitor, "checkpoint", checkpoint)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunMonitor, "checkpoint", checkpoint)
+        patch.setattr(conduct, "source_bank", partial(source_bank, passages=200, tokens=8))
+        yield
 
 
 def stop_at(arm: str, stage: str, step: int) -> Callable[..., None]:

@@ -27,7 +27,7 @@ def evaluate(
 
     model = load_model(run)
     dataset = common.read_data(
-        data, target=target, lengths=lengths, features=features or model.columns, task=model.kind,
+        data, target=target, lengths=lengths, features=features or model.columns_for(data), task=model.kind,
         allow_pickle=allow_pickle, classes=model.classes,
     )  # fmt: skip
     with Progress(None) as progress:

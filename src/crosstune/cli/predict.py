@@ -29,7 +29,7 @@ def predict(
 
     model = load_model(run)
     dataset = common.read_data(
-        data, target=False, lengths=lengths, features=features or model.columns, allow_pickle=allow_pickle
+        data, target=False, lengths=lengths, features=features or model.columns_for(data), allow_pickle=allow_pickle
     )
     with Progress(None) as progress:
         rows = predict_file(model, dataset, out, on_share=progress.share)

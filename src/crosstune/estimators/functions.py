@@ -35,7 +35,7 @@ class FittedModel(LoadedModel):
         from crosstune.experiment import evaluate
 
         task: Any = self.kind
-        options = {"features": _columns(self, data), **options}
+        options = {"features": self.columns_for(data), **options}
         return evaluate(self, as_dataset(data, target, task=task, **options))
 
     def __reduce__(self) -> Any:
@@ -221,14 +221,5 @@ def bound(
         load_model(Path(model)) if isinstance(model, (str, os.PathLike)) else getattr(model, "model_", model)
     )
     task: Any = loaded.kind
-    data = as_dataset(target, y, task=task, features=_columns(loaded, target), classes=loaded.classes)
+    data = as_dataset(target, y, task=task, features=loaded.columns_for(target), classes=loaded.classes)
     return measure(loaded, source, data, labels=labels, tau=tau, seed=seed, rows=rows, bootstrap=bootstrap)
-
-
-def _columns(model: LoadedModel, data: Any) -> list[str] | None:
-    """The model's columns, for data that are read by name."""
-    if isinstance(data, (str, os.PathLike)):  # files of arrays have keys, not columns
-        by_name = Path(str(data).split("::")[0]).suffix.lower() not in (".npz", ".npy", ".h5", ".hdf5")
-    else:
-        by_name = isinstance(data, Mapping) or hasattr(data, "iloc")
-    return model.columns if by_name else None

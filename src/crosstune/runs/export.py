@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,15 @@ class LoadedModel:
         """Column names of a table, in the model's order."""
         names = self.config["task"].get("columns")
         return None if names is None else list(names)
+
+    def columns_for(self, data: Any) -> list[str] | None:
+        """The model's columns, for data that are read by name: tables, frames, mappings; not files of arrays, which
+        have keys instead."""
+        if isinstance(data, (str, os.PathLike)):
+            by_name = Path(str(data).split("::")[0]).suffix.lower() not in (".npz", ".npy", ".h5", ".hdf5")
+        else:
+            by_name = isinstance(data, Mapping) or hasattr(data, "iloc")
+        return self.columns if by_name else None
 
     def _read(self, X: Any, lengths: Any) -> Dataset:
         if isinstance(X, Dataset):

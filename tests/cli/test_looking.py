@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,14 @@ def test_doctor(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ("ok      weights minilm" in out) == (code == 0)
 
 
-def test_rank_minilm_against_its_random_twin(files: Path, capsys: Any) -> None:
+def test_rank_minilm_against_its_random_twin(files: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from crosstune.backbones import load_backbone
     from crosstune.errors import WeightsError
+    from crosstune.experiment import bounding
+    from crosstune.experiment.source import source_bank
+
+    # fewer passages than usual: the body of minilm reads every one of them
+    monkeypatch.setattr(bounding, "source_bank", partial(source_bank, passages=240, tokens=16))
 
     try:
         load_backbone("minilm")

@@ -90,7 +90,7 @@ def test_tables_by_name(tmp_path: Path) -> None:
     assert loaded.columns == ["a", "b", "site"]
     turned = {name: table[name] for name in ("site", "b", "a")} | {"more": np.zeros(20)}
     np.testing.assert_allclose(loaded.predict_proba(turned), expected, atol=1e-6)
-    with pytest.raises(DataError, match="'b'"):
+    with pytest.raises(DataError, match="columns: b"):
         loaded.predict({"a": table["a"], "site": table["site"]})
     # other categories in another order keep their meaning; one that is unknown counts as missing
     few = {"a": table["a"][1:3], "b": table["b"][1:3], "site": np.array(["right", "left"])}

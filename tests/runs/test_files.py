@@ -51,7 +51,8 @@ def test_json_is_standard_json(tmp_path: Path) -> None:
         raise AssertionError(name)
 
     assert json.loads((tmp_path / "f.json").read_text(), parse_constant=refuse) == {
-        "nan": None, "inf": [None, 1.5], "array": [1.0, None], "int": 3, "path": "a/b", "bool": True, "tuple": [1, None],
+        "nan": None, "inf": [None, 1.5], "array": [1.0, None], "int": 3, "path": "a/b", "bool": True,
+        "tuple": [1, None],
     }  # fmt: skip
     with pytest.raises(TypeError, match="object"):
         plain(object())

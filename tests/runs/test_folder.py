@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 def test_opening_what_is_not_a_run_says_so(tmp_path: Path, folder: RunFolder) -> None:
     assert RunFolder.open(folder.path).record()["status"] == "running"
-    with pytest.raises(RunError, match="no run.json"):
+    with pytest.raises(RunError, match=r"no run\.json"):
         RunFolder.open(tmp_path / "elsewhere")
     folder.write_record({"schema": 99})
     with pytest.raises(RunError, match="schema 99, this version reads 1"):
@@ -122,9 +122,12 @@ def test_a_checkpoint_is_data_and_never_code(folder: RunFolder) -> None:
 
     path = folder.path / "checkpoints" / "x.pt"
     path.parent.mkdir()
-    path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(pickle.UnpicklingError):
-        folder.load_checkpoint("x")
+    for content in (pickle.dumps(Evil(), protocol=2), b"", b"PK\x03\x04 cut off"):
+        path.write_bytes(content)
+        with pytest.raises(RunError, match=r"x\.pt") as caught:
+            folder.load_checkpoint("x")
+        assert "remove it" in str(caught.value)
+    assert not Path("evil").exists()
 
 
 def test_parts_and_split_come_back(folder: RunFolder) -> None:
@@ -150,8 +153,10 @@ def test_predictions_carry_targets_and_protocol(kind: str, folder: RunFolder) ->
     y = np.array([0, 2, 1, 0]) if kind == "classification" else rng.integers(0, 2, shapes[kind]).astype("float32")
     data = from_arrays(np.zeros((4, 1, 5), "float32"))
     data = replace(data, y=y, kind=kind, classes=("a", "b", "c") if kind == "classification" else None)
-    folder.save_predictions("validation", "floor:linear", 3, rows=np.array([9, 7, 5, 3]), prediction=prediction, data=data,
-                            metric="m", selected_on="train")  # fmt: skip
+    folder.save_predictions(
+        "validation", "floor:linear", 3, rows=np.array([9, 7, 5, 3]), prediction=prediction, data=data, metric="m",
+        selected_on="train",
+    )  # fmt: skip
     read = pq.read_table(folder.path / "predictions" / "validation.floor-linear.s3.parquet")
     meta = json.loads(read.schema.metadata[b"crosstune"])
     assert set(meta) == {"arm", "seed", "split", "selected_on", "protocol", "kind", "classes", "field_shape", "metric"}

@@ -6,6 +6,7 @@ import contextlib
 import glob
 import json
 import os
+import pickle
 import shutil
 import socket
 import threading
@@ -178,7 +179,14 @@ class RunFolder:
         path = self.path / "checkpoints" / f"{name}.pt"
         if not path.exists():
             return None
-        return torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as problem:
+            raise RunError(
+                f"checkpoint {path} cannot be read ({type(problem).__name__})",
+                cause="a damaged disk, or a file from elsewhere",
+                fix="remove it and resume: its stage begins anew",
+            ) from None
 
     def drop_checkpoints(self, prefix: str) -> None:
         for path in (self.path / "checkpoints").glob(f"{glob.escape(prefix)}*.pt"):

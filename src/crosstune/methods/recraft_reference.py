@@ -15,7 +15,9 @@ METHOD = Method(
             space="means", fa="exact", cost="sqeuclidean", fld="conditional", schedule="sequential", steps=60,
             distortion_steps=15, target_points=128, batch_size=128, source_points=5000,
         ),
-        FitConfig(trainable="all", head_init="zero"),
+        FitConfig(
+            trainable="all", head_init="zero", body_rate=3e-5, embedder_rate=3e-4, head_rate=0.1, dropout=True
+        ),
     ),
     linear_part=False,
     controls=("no-alignment", "frozen", "scratch"),

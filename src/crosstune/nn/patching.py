@@ -50,14 +50,12 @@ def plan_patches(size: tuple[int, ...], *, tokens: int, limit: int, overlap: boo
     if any(n < 1 for n in size):
         raise TaskError(f"signal of extent {size} has an empty axis", fix="check the shape: arrays are channel-first")
     budget = max(1, min(tokens, limit))
-    per_axis = max(1, round(budget ** (1 / len(size))))
-    while per_axis > 1 and per_axis ** len(size) > budget:
-        per_axis -= 1
-    stride = [max(1, math.ceil(n / per_axis)) for n in size]
-    while True:
-        window = [min(n, 2 * s) if overlap else s for n, s in zip(size, stride)]
-        plan = PatchPlan(tuple(size), tuple(window), tuple(stride))
+    # one stride for all axes: a window covers the same extent in every direction
+    lowest = 3 if overlap and len(size) > 1 else 1
+    for step in range(1, max(size) + 1):
+        stride = tuple(min(n, step) for n in size)
+        window = tuple(min(n, max(lowest, 2 * s)) if overlap else s for n, s in zip(size, stride))
+        plan = PatchPlan(tuple(size), window, stride)
         if plan.tokens <= budget:
             return plan
-        axis = max(range(len(size)), key=lambda i: plan.grid[i])
-        stride[axis] += 1
+    return PatchPlan(tuple(size), tuple(size), tuple(size))

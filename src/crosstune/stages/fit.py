@@ -22,7 +22,7 @@ from crosstune.records import StageReport
 from crosstune.seeding import Streams
 from crosstune.stages.closed_form import fit_head
 from crosstune.stages.monitor import pack, unpack
-from crosstune.stages.state import Count, NotNegative, Positive, Share, StageConfig, State, Steps
+from crosstune.stages.state import Count, NotNegative, Positive, StageConfig, State, Steps
 
 Trainable = Literal["all", "head", "embedder+head", "norms"]
 
@@ -32,18 +32,21 @@ class FitConfig(StageConfig):
     head_init: "ridge" (closed form on features of all layers) or "zero".
     body_rate, embedder_rate: AdamW learning rates; head_rate is divided by the width of the head's features, since a
     step of every weight by the same amount moves the output in proportion to their number.
+    warmup_steps: linear ramp of all rates. dropout: the body's own; off by default, since the closed-form head is
+    fitted without it and its loss under dropout is a thousand times larger than without.
     patience: evaluations without improvement before stopping. max_steps: None leaves the end to the budget.
     """
 
     name: Literal["fit"] = "fit"
     trainable: Trainable = "all"
     head_init: Literal["ridge", "zero"] = "ridge"
-    body_rate: NotNegative = 3e-5
-    embedder_rate: NotNegative = 3e-4
-    head_rate: NotNegative = 0.1
+    body_rate: NotNegative = 1e-5
+    embedder_rate: NotNegative = 1e-4
+    head_rate: NotNegative = 0.03
     weight_decay: NotNegative = 0.01
     batch_size: Count = 32
-    warmup: Share = 0.05
+    warmup_steps: Steps = 20
+    dropout: bool = False
     clip: Positive = 1.0
     patience: Count = 10
     max_steps: Steps | None = None
@@ -100,11 +103,10 @@ def _groups(model: CrossModalModel, config: FitConfig, names: list[str]) -> list
     return list(groups.values())
 
 
-def _factor(progress: float, warmup: float) -> float:
+def _factor(progress: float, step: int, warmup_steps: int) -> float:
     """Linear warm-up, then half a cosine to zero at the end of the budget."""
-    if progress < warmup:
-        return max(progress, 1e-3) / warmup
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / max(1e-9, 1 - warmup))))
+    warm = min(1.0, (step + 1) / max(1, warmup_steps))
+    return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
 class _Selection:
@@ -119,8 +121,10 @@ class _Selection:
         self.best: dict[str, Tensor] | None = None
         self.best_key = (math.inf, math.inf)
         self.best_score, self.best_step, self.waiting = math.nan, 0, 0
+        self.seconds = 0.0  # what an evaluation costs: the time limit must leave room for the last one
 
     def evaluate(self, model: CrossModalModel, step: int, monitor: Any) -> None:
+        started = time.monotonic()
         out = outputs(model, self.data, batch_size=64)
         y = torch.from_numpy(np.ascontiguousarray(self.data.y))
         loss = float(loss_function(model.config.kind, out, y, model))
@@ -136,6 +140,7 @@ class _Selection:
             self.best = {k: v.detach().clone() for k, v in model.state_dict().items() if k in changing}
         else:
             self.waiting += 1
+        self.seconds = time.monotonic() - started
 
     def _changing(self, model: CrossModalModel) -> set[str]:
         # buffers of the head are set by the closed form; frozen body weights never change and need no copy
@@ -150,6 +155,10 @@ class _Selection:
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         self.best, self.best_key = saved["best"], (saved["key"][0], saved["key"][1])
         self.best_score, self.best_step, self.waiting = saved["score"], saved["step"], saved["waiting"]
+
+
+def _too_late(remaining: float | None, needed: float) -> bool:
+    return remaining is not None and remaining < 1.2 * needed
 
 
 class _Epochs:
@@ -216,12 +225,12 @@ def run(state: State, config: FitConfig, *, streams: Streams) -> tuple[State, St
     monitor.checkpoint("fit", step, save)
     stopped = "budget"
     lost = 0
-    model.train()
-    while monitor.progress(step) < 1:
+    model.train(config.dropout)
+    while monitor.progress(step) < 1 and not _too_late(monitor.remaining(), selection.seconds):
         if selection.waiting >= config.patience:
             stopped = "patience"
             break
-        factor = _factor(monitor.progress(step), config.warmup)
+        factor = _factor(monitor.progress(step), step, config.warmup_steps)
         for group in optimiser.param_groups:
             group["lr"] = group["base"] * factor
         x, lengths, y = batch(state.train, epochs.next())
@@ -238,7 +247,7 @@ def run(state: State, config: FitConfig, *, streams: Streams) -> tuple[State, St
         monitor.event("step", stage="fit", step=step, loss=float(loss.detach()), lr=factor)
         if step % every == 0:
             selection.evaluate(model, step, monitor)
-            model.train()
+            model.train(config.dropout)
         monitor.checkpoint("fit", step, save)
     if step % every and step:
         selection.evaluate(model, step, monitor)

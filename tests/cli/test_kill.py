@@ -23,9 +23,12 @@ from crosstune.runs import RunFolder
 
 from . import support
 
-LONG = (*support.SMALL, "--set", "align.steps=40", "--set", "align.distortion_steps=20", "--set",
-        "align.source_points=128", "--budget", "120steps", "--controls", "no-alignment", "--seeds", "1",
-        "--checkpoint-every", "0.02s")  # fmt: skip
+LONG = (
+    *support.SMALL, "--set", "align.steps=40", "--set", "align.distortion_steps=20", "--set", "align.source_points=128",
+    # rates at which training matters: a model selected before its first step would hide a wrong resume
+    "--set", "fit.dropout=true", "--set", "fit.body_rate=0.001", "--set", "fit.head_init=zero",
+    "--budget", "120steps", "--controls", "no-alignment", "--seeds", "1", "--checkpoint-every", "0.02s",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

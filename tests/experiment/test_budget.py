@@ -10,7 +10,8 @@ import pytest
 
 from crosstune.backbones import load_backbone
 from crosstune.errors import BudgetError, UsageError
-from crosstune.experiment import Request, conduct
+from crosstune.experiment import Request
+from crosstune.experiment import plan as planning
 from crosstune.experiment.arms import Arm, _limit, control
 from crosstune.experiment.budget import Budget
 from crosstune.methods import Method, get_method
@@ -57,10 +58,10 @@ def methods(name: str = "recraft") -> dict[str, Method]:
 
 @pytest.fixture
 def allot(waves: Dataset, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(conduct, "_rows_per_second", lambda run, backbone: RATE)
+    monkeypatch.setattr(planning, "rows_per_second", lambda run, backbone: RATE)
 
     def plan(budget: str, **more: Any) -> dict[str, Any]:
-        return conduct._allot(a_run(waves, budget, **more), methods(), load_backbone("twin-bert"))
+        return planning.allot(a_run(waves, budget, **more), methods(), load_backbone("twin-bert"))
 
     return plan
 
@@ -73,7 +74,7 @@ def test_every_arm_gets_the_same_time_and_together_they_fill_the_budget(allot: A
         (each,) = {arm["seconds"] for arm in plan["arms"].values()}
         total = Budget.parse(budget).seconds
         assert total is not None
-        assert 4 * seeds * each == pytest.approx(total - used - conduct.REPORT_SECONDS)
+        assert 4 * seeds * each == pytest.approx(total - used - planning.REPORT_SECONDS)
         assert plan["arms"]["recraft"]["role"] == "method"
         assert {a["role"] for n, a in plan["arms"].items() if n != "recraft"} == {"control"}
 
@@ -99,7 +100,7 @@ def test_controls_are_dropped_from_the_last(allot: Any) -> None:
         assert kept == order[: len(kept)]
         assert plan["dropped"] == order[len(kept) :][::-1]
         (each,) = {arm["seconds"] for arm in plan["arms"].values()}
-        assert each * len(plan["arms"]) == pytest.approx(seconds - conduct.REPORT_SECONDS)
+        assert each * len(plan["arms"]) == pytest.approx(seconds - planning.REPORT_SECONDS)
         seen.append(len(kept))
     assert seen == sorted(seen, reverse=True)
     assert seen[0] == 3
@@ -131,27 +132,27 @@ def an_arm(role: str, seconds: float | None = 20.0, steps: int | None = None) ->
 
 
 def test_a_plan_is_cut_to_the_time_that_is_left(waves: Dataset) -> None:
-    free = conduct.REPORT_SECONDS
-    assert conduct._within_time(a_run(waves, "100s", used=100 - free - 60), an_arm("control"), 3) == an_arm("control")
-    late = conduct._within_time(a_run(waves, "100s", used=100 - free - 54), an_arm("control"), 3)
+    free = planning.REPORT_SECONDS
+    assert planning.within_time(a_run(waves, "100s", used=100 - free - 60), an_arm("control"), 3) == an_arm("control")
+    late = planning.within_time(a_run(waves, "100s", used=100 - free - 54), an_arm("control"), 3)
     assert late is not None
     assert late.seconds == pytest.approx(18)
     # the method goes on with whatever there is, for without it there is no run
-    last = conduct._within_time(a_run(waves, "100s", used=120), an_arm("method"), 4)
+    last = planning.within_time(a_run(waves, "100s", used=120), an_arm("method"), 4)
     assert last is not None
     assert last.seconds == 1.0
 
 
 def test_a_control_without_time_is_left_out_and_the_record_says_so(waves: Dataset) -> None:
-    run = a_run(waves, "100s", used=100 - conduct.REPORT_SECONDS - 6)
-    assert conduct._within_time(run, an_arm("control"), 2) is None
+    run = a_run(waves, "100s", used=100 - planning.REPORT_SECONDS - 6)
+    assert planning.within_time(run, an_arm("control"), 2) is None
     entry = run.record["arms"]["frozen"]
     assert entry["status"] == "skipped"
     assert entry["note"] == "left out: 3 s remained where 20 s were planned"
     assert run.said == ["frozen body left out: 3 s remained where 20 s were planned"]
     # steps are never cut
     arm = an_arm("control", seconds=None, steps=5)
-    assert conduct._within_time(a_run(waves, "5steps", used=1e9), arm, 9) == arm
+    assert planning.within_time(a_run(waves, "5steps", used=1e9), arm, 9) == arm
 
 
 def test_limits_within_an_arm() -> None:

@@ -27,6 +27,8 @@ from crosstune.stages import align, fit
 SETTINGS = {
     "align.steps": 4, "align.distortion_steps": 3, "align.source_points": 48, "align.target_points": 24,
     "source_head.labels": "topics", "source_head.iterations": 2, "fit.batch_size": 8,
+    # rates at which the last steps are the best: a model selected before training would hide a wrong resume
+    "fit.dropout": True, "fit.body_rate": 1e-3, "fit.embedder_rate": 3e-3, "fit.head_init": "zero",
 }  # fmt: skip
 REQUEST = Request(
     backbone="twin-bert", budget="14steps", floors=(), controls=("scratch",), settings=SETTINGS, threads=1

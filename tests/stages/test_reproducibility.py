@@ -18,7 +18,8 @@ from crosstune.stages.monitor import Limit, pack, unpack
 from .problems import Recorder, changed, snapshot, state
 
 ALIGN: dict[str, Any] = {"steps": 6, "distortion_steps": 4, "source_points": 96, "target_points": 48, "batch_size": 16}
-FIT: dict[str, Any] = {"max_steps": 24, "batch_size": 16, "body_rate": 1e-3, "embedder_rate": 1e-3, "head_rate": 0.5}
+FIT: dict[str, Any] = {"max_steps": 24, "batch_size": 16, "body_rate": 1e-3, "embedder_rate": 1e-3, "head_rate": 0.5,
+                       "dropout": True}  # fmt: skip
 
 
 def aligned(seed: int, monitor: Recorder, **options: Any) -> dict[str, Tensor]:

@@ -35,7 +35,7 @@ def _checks() -> list[dict[str, Any]]:
 
     from crosstune.backbones import load_backbone
     from crosstune.errors import WeightsError
-    from crosstune.experiment.conduct import versions
+    from crosstune.experiment.circumstances import versions
     from crosstune.experiment.source import cache_folder
 
     rows: list[dict[str, Any]] = []

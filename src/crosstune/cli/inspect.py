@@ -27,7 +27,7 @@ def inspect(
     """What is in a file, what is wrong with it, and what would be done with it. Exit code 3 when it is refused."""
     from crosstune.data import inspect as look
     from crosstune.data import split as carve
-    from crosstune.experiment.conduct import refuse
+    from crosstune.experiment.preparation import refuse
 
     dataset = common.read_data(
         data, target=target, groups=groups, time=time, lengths=lengths, features=features, task=task,

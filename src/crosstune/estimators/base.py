@@ -171,7 +171,7 @@ class CrossModalEstimator(BaseEstimator):
 
         from crosstune.estimators.portable import SAVED, finish_run, saved_state
         from crosstune.experiment import execute, prepare
-        from crosstune.experiment.conduct import silent
+        from crosstune.experiment.sitting import silent
         from crosstune.runs import load_model
         from crosstune.runs.files import write_json
 

@@ -118,7 +118,7 @@ def fit(
 
     from crosstune.estimators.portable import finish_run
     from crosstune.experiment import Request, execute, prepare
-    from crosstune.experiment.conduct import silent
+    from crosstune.experiment.sitting import silent
 
     try:
         request = Request(

@@ -1,7 +1,8 @@
 """Binds data, backbone, method and seeds to a run folder."""
 
 from crosstune.experiment.bounding import bound
-from crosstune.experiment.conduct import execute, prepare
+from crosstune.experiment.conduct import execute
+from crosstune.experiment.preparation import prepare
 from crosstune.experiment.request import Request
 from crosstune.experiment.sealed import evaluate, predict_file, reveal
 

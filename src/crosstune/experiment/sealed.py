@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from crosstune.errors import DataError, RunError
-from crosstune.experiment.conduct import silent
+from crosstune.experiment.sitting import silent
 from crosstune.floors import run_floors
 from crosstune.metrics import get_metric
 from crosstune.metrics.bootstrap import interval

@@ -120,7 +120,11 @@ def _scores(record: RunRecord) -> dict[str, Curves]:
 def _collect(seeds: Curves, event: Mapping[str, Any], key: str) -> None:
     step, value = event.get("step"), event.get(key)
     if isinstance(step, int | float) and isinstance(value, int | float) and math.isfinite(value):
-        seeds.setdefault(event.get("seed"), []).append((step, value))
+        points = seeds.setdefault(event.get("seed"), [])
+        # a resumed run repeats the steps since its last checkpoint: the later telling replaces the earlier
+        while points and points[-1][0] >= step:
+            points.pop()
+        points.append((step, value))
 
 
 def _drawable(seeds: Curves) -> bool:

@@ -135,7 +135,12 @@ class _Problem:
         if self.config.fa == "otdd":
             result: Any = ot.dataset_distance(self.source_points, self.source_point_labels, points, labels)
         else:
-            result = ot.alignment(self.prepared, points, method=self.config.fa or "auto", cost=self.config.cost)
+            # directions come from the stage's own stream: fresh each step, the same for every measurement
+            own = {"generator": torch.Generator().manual_seed(int(self.rng.integers(2**31)))}
+            options: dict[str, Any] = own if self.config.fa == "sliced" else {}
+            result = ot.alignment(
+                self.prepared, points, method=self.config.fa or "auto", cost=self.config.cost, **options
+            )
         self.converged.append(bool(result.converged))
         scale = self.spread if self.config.cost == "sqeuclidean" else self.spread**0.5
         return result.value / scale

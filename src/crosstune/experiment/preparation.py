@@ -1,0 +1,111 @@
+"""Before a run: the data checked, the split carved, the folder written, all or nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import crosstune
+from crosstune.data import dataset_digest, inspect, split
+from crosstune.errors import DataError
+from crosstune.experiment.circumstances import hardware, versions
+from crosstune.experiment.place import holds, writing
+from crosstune.experiment.request import Request, origins
+from crosstune.metrics import default_metric, get_metric
+from crosstune.records import Dataset, Split
+from crosstune.runs.folder import SCHEMA, RunFolder
+
+
+def prepare(
+    dataset: Dataset,
+    request: Request,
+    out: str | Path,
+    *,
+    command: list[str] | None = None,
+    given: dict[str, str] | None = None,
+    overwrite: bool = False,
+    parts: Split | None = None,
+) -> tuple[RunFolder, bool]:
+    """Check the data, carve the split, write the folder. Gives the folder and whether it already held this very run.
+
+    Raises DataError (exit code 3) listing every refused finding with the flag that accepts it; RunError when the
+    folder holds something else.
+    """
+    if dataset.y is None or dataset.kind is None:
+        raise DataError("the data have no target", cause="no key or column was named", fix="pass --target NAME")
+    method = request.resolved_method()
+    budget = request.parsed_budget()
+    metric = get_metric(request.metric, dataset.kind) if request.metric else default_metric(dataset.kind)
+    digest = dataset_digest(dataset)
+    identity = request.digest(digest)
+    folder = RunFolder(out)
+    if holds(folder, identity, overwrite=overwrite):
+        return folder, True
+    carved = parts or split(dataset, seed=request.split_seed, fractions=request.fractions, strategy=request.split)
+    inspection = inspect(dataset, carved, accept=request.accept)
+    refuse(inspection.refused())
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    source = dict(dataset.source)
+    record = {
+        "schema": SCHEMA,
+        "crosstune": crosstune.__version__,
+        "created": now,
+        "finished": None,
+        "status": "running",
+        "identity": identity,
+        "command": command or [],
+        "request": request.model_dump(mode="json"),
+        "task": {
+            "name": dataset.name,
+            "kind": dataset.kind,
+            "metric": metric.name,
+            "direction": metric.direction,
+            "classes": list(dataset.classes) if dataset.classes else None,
+            "shape": [int(n) for n in dataset.X.shape[1:]],
+            "ragged": dataset.lengths is not None,
+            "modality": dataset.modality,
+            "rows": {n: len(carved.rows(n)) for n in ("train", "validation", "test")},
+            "split": {"strategy": carved.strategy, "seed": carved.seed, "warnings": list(carved.warnings)},
+            "protocol": "clean",
+            "target_names": list(dataset.target_names) if dataset.target_names else None,
+            "columns": list(dataset.columns) if dataset.columns else None,
+            "categories": {str(k): list(v) for k, v in dataset.categories.items()},
+            "reason": source.get("reason"),
+        },
+        "data": {key: source.get(key) for key in ("path", "format", "bytes", "sha256", "key")} | {"digest": digest},
+        "findings": [
+            {"code": f.code, "severity": f.severity, "message": f.message, "accept": f.accept}
+            for f in inspection.findings
+        ],
+        "backbone": None,
+        "method": {"name": method.name, "summary": method.summary, "paper": method.paper,
+                   "stages": [s.model_dump(mode="json") for s in method.stages]},
+        "config": origins(request, given or {}, metric=metric.name, task=dataset.kind, split=carved.strategy),
+        "budget": {"asked": budget.text, "seconds": budget.seconds, "steps": budget.steps, "used": 0.0, "parts": {}},
+        "seeds": list(request.seeds),
+        "arms": {},
+        "plan": None,
+        "versions": versions(),
+        "hardware": hardware() | ({"threads": request.threads} if request.threads else {}),
+        "reveals": [],
+    }  # fmt: skip
+    with writing(folder, identity, overwrite=overwrite):
+        folder.save_split(carved)
+        for name in ("train", "validation", "test"):
+            if len(carved.rows(name)):
+                folder.save_part(name, dataset.take(carved.rows(name)))
+        folder.write_record(record)
+    return folder, False
+
+
+def refuse(findings: tuple[Any, ...]) -> None:
+    """Raise for findings that stop a run, all of them at once."""
+    if findings:
+        lines = [f"- {f.message}" for f in findings]
+        flags = " ".join(dict.fromkeys(f.accept for f in findings if f.accept))
+        raise DataError(
+            "the data were refused:\n" + "\n".join(lines),
+            cause="the result would be misleading, not wrong by accident",
+            fix=f"mend the data, or accept the risk with {flags}" if flags else "mend the data",
+        )

@@ -192,10 +192,10 @@ def test_the_joint_loss_is_the_weighted_sum() -> None:
 
 
 def test_the_constraint_keeps_alignment_where_a_free_distortion_loses_it() -> None:
-    options: dict[str, Any] = {"steps": 25, "distortion_steps": 25, "learning_rate": 1e-2, "fld": "mutual"}
+    options: dict[str, Any] = {"steps": 25, "distortion_steps": 30, "learning_rate": 2e-2, "fld": "mutual"}
     _, free, _ = run(schedule="sequential", **options)
     _, held, _ = run(schedule="constrained", tolerance=0.05, **options)
-    assert held.figures["fa_after"] < free.figures["fa_after"]
+    assert held.figures["fa_after"] < 0.9 * free.figures["fa_after"]
 
 
 # -- batches ------------------------------------------------------------------------------------------------------

@@ -44,6 +44,14 @@ def test_a_clear_win_is_worth_it(tmp_path):
     assert verdict.alignment.method_better
 
 
+def test_a_gain_that_random_weights_have_too_is_not_credited_to_pretraining(tmp_path):
+    same = judged(tmp_path / "same", 200, recraft=10, scratch=(10, 5), floor_linear=60).verdict
+    assert (same.answer, same.use) == ("use", "recraft")
+    assert same.headline.startswith("Use recraft, though the gain is not the pretraining's (random weights do as well)")
+    better = judged(tmp_path / "better", 200, recraft=10, scratch=50, floor_linear=60).verdict
+    assert better.headline.startswith("Use recraft, it was worth it")
+
+
 def test_a_clear_loss_says_use_the_floor_instead(tmp_path):
     verdict = judged(tmp_path, 200, recraft=60, floor_linear=10).verdict
     assert (verdict.answer, verdict.use) == ("use-other", "floor:linear")

@@ -18,7 +18,7 @@ from crosstune.report.templating import environment
 from crosstune.report.verdict import PARTS
 from crosstune.report.words import figure, seconds, short
 
-BADGES = {"use": "Worth it", "use-other": "Use something simpler", "undecided": "Undecided"}
+BADGES = {"use": "Use it", "use-other": "Use something simpler", "undecided": "Undecided"}
 
 
 def write_html(path: str | Path) -> Path:

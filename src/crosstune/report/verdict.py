@@ -144,8 +144,17 @@ def _against(
         return "use-other", floor.arm, headline, pair
     ours = f"{setting.figure} {values[1]} against {values[0]} for {floor.label}, the best floor"
     if gap is not None and gap.method_better:
-        return "use", method.arm, f"Use {method.label}, it was worth it: {ours}.", pair
+        return "use", method.arm, f"Use {method.label}{_credit(controls)}: {ours}.", pair
     return "undecided", method.arm, f"Undecided: {method.label} leads, but the lead could be chance ({ours}).", pair
+
+
+def _credit(controls: list[ArmScore]) -> str:
+    """Whose the gain over the floors is: "worth it" would credit the transfer, which the model from random weights
+    must not match."""
+    scratch = next((c.difference for c in controls if c.arm == "scratch"), None)
+    if scratch is None or scratch.method_better:
+        return ", it was worth it"
+    return ", though the gain is not the pretraining's (random weights do as well)"
 
 
 def _leads(method: ArmScore, other: ArmScore) -> bool:

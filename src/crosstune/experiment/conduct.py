@@ -17,7 +17,7 @@ from crosstune.experiment.floor_race import sharing, start_floors, take_floors
 from crosstune.experiment.place import unwritable
 from crosstune.experiment.plan import plan_arms, within_time
 from crosstune.experiment.request import Request
-from crosstune.experiment.sitting import Notify, Sitting, part_rows, silent
+from crosstune.experiment.sitting import Notify, Sitting, scored_rows, silent, validation_rows
 from crosstune.experiment.source import source_bank
 from crosstune.methods import Method
 from crosstune.metrics import get_metric
@@ -66,9 +66,17 @@ def _execute(folder: RunFolder, notify: Notify, started: float, before: float, f
     # as many as the run began with: sums in another order would make other weights
     torch.set_num_threads(record["hardware"]["threads"])
     metric = get_metric(record["task"]["metric"], record["task"]["kind"])
+    validation = folder.part("validation")
+    scored = scored_rows(len(validation), request.parsed_budget().seconds, request.split_seed)
+    if len(scored) < len(validation):
+        note = f"{len(scored):,} of {len(validation):,} validation rows are scored, to keep the budget"
+        known = record["task"]["split"]["warnings"]
+        record["task"]["split"]["warnings"] = known if note in known else [*known, note]
+        notify(kind="message", text=note)
+        validation = validation.take(scored)
     run = Sitting(
         folder, request, notify, flag, started, before,
-        folder.part("train"), folder.part("validation"), metric, record,
+        folder.part("train"), validation, metric, record,
     )  # fmt: skip
     run.save(status="running")
     budget = request.parsed_budget()
@@ -130,7 +138,7 @@ def _finish_arm(
     run: Sitting, arm: Arm, seed: int, result: ArmResult, backbone: Backbone, best: float | None, seconds: float
 ) -> float | None:
     run.folder.save_predictions(
-        "validation", arm.name, seed, rows=part_rows(run, "validation"), prediction=result.prediction,
+        "validation", arm.name, seed, rows=validation_rows(run), prediction=result.prediction,
         data=run.validation, metric=run.metric.name, selected_on="validation",
     )  # fmt: skip
     provenance = {"run": run.record["created"], "arm": arm.name, "seed": seed, "data": run.record["data"],

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from crosstune.experiment.sitting import Sitting, part_rows
+from crosstune.experiment.sitting import Sitting, validation_rows
 from crosstune.floors import FloorResult, FloorRun, default_floors
 
 FLOOR_SHARE = 0.25  # of the budget at most
@@ -55,7 +55,7 @@ def _keep_floor(run: Sitting, result: FloorResult) -> None:
     if result.status == "ok":
         prediction = result.predictions["validation"]
         run.folder.save_predictions(
-            "validation", arm, seed, rows=part_rows(run, "validation"), prediction=prediction, data=run.validation,
+            "validation", arm, seed, rows=validation_rows(run), prediction=prediction, data=run.validation,
             metric=run.metric.name, selected_on="train",
         )  # fmt: skip
         score = run.metric.score(prediction, np.asarray(run.validation.y))

@@ -16,7 +16,7 @@ from crosstune.experiment.arms import Arm, control, label
 from crosstune.experiment.sitting import Sitting
 from crosstune.methods import Method
 
-REPORT_SECONDS = 5.0  # kept free for drawing the report
+REPORT_SECONDS = 3.0  # kept free for drawing the report
 
 
 def plan_arms(run: Sitting, method: Method, backbone: Backbone) -> list[Arm]:
@@ -53,7 +53,8 @@ def allot(run: Sitting, methods: dict[str, Method], backbone: Backbone) -> dict[
                 fix=f"--budget {max(30, int(4 * run.used()))}s or more",
             )
         shared = {
-            "max_head_rows": int(min(8192, max(256, 0.5 * each * rate))),
+            # a third of the time for features; solving grows with the square of the rows (about 2e6 pairs a second)
+            "max_head_rows": int(min(8192, max(256, min(0.3 * each * rate, (0.2 * each * 2e6) ** 0.5)))),
             "selection_rows": int(min(5000, max(100, 0.04 * each * rate))),
             "probe_rows": int(min(300, max(48, 0.02 * each * rate))),
             "after_seconds": after,

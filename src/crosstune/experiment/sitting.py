@@ -14,6 +14,7 @@ from crosstune.experiment.request import Request
 from crosstune.metrics import Metric
 from crosstune.records import Dataset
 from crosstune.runs.folder import RunFolder
+from crosstune.seeding import derive_seed
 
 Notify = Callable[..., None]
 
@@ -51,6 +52,21 @@ class Sitting:
         self.folder.write_record(self.record)
 
 
-def part_rows(run: Sitting, part: str) -> np.ndarray:
+ROWS_PER_SECOND_OF_BUDGET = 5.0
+
+
+def scored_rows(rows: int, seconds: float | None, seed: int) -> np.ndarray:
+    """Which validation rows select and are scored, sorted: all of them, or a random sample when predicting all of
+    them for every arm would eat the budget (five a second of it, at least 300). A function of the request alone, so
+    that every arm, every floor and every sitting has the same rows."""
+    cap = rows if seconds is None else max(300, int(ROWS_PER_SECOND_OF_BUDGET * seconds))
+    if rows <= cap:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(derive_seed(seed, "scored rows")).permutation(rows)[:cap])
+
+
+def validation_rows(run: Sitting) -> np.ndarray:
+    """Row numbers, in the original file, of ``run.validation``."""
     with np.load(run.folder.path / "split.npz") as saved:
-        return saved[part]
+        rows = saved["validation"]
+    return rows[scored_rows(len(rows), run.request.parsed_budget().seconds, run.request.split_seed)]

@@ -109,7 +109,7 @@ def test_controls_are_dropped_from_the_last(allot: Any) -> None:
 
 def test_no_time_for_the_method_is_an_error_that_names_a_budget(allot: Any) -> None:
     with pytest.raises(BudgetError, match="10 s went into preparation") as caught:
-        allot("15s", used=10.0)
+        allot("13s", used=10.0)
     assert caught.value.exit_code == 5
     assert caught.value.fix == "--budget 40s or more"
     with pytest.raises(BudgetError, match="--budget 30s or more"):

@@ -13,12 +13,13 @@ from crosstune.bounds import BoundReport, bound_report
 from crosstune.errors import DataError
 from crosstune.experiment.source import source_bank
 from crosstune.metrics import default_metric
+from crosstune.nn.heads import token_means
 from crosstune.nn.model import CrossModalModel
 from crosstune.records import Dataset
 from crosstune.runs.export import LoadedModel
 from crosstune.seeding import Streams
 from crosstune.stages import source_head
-from crosstune.stages.align import target_labels, token_means
+from crosstune.stages.align import target_labels
 from crosstune.stages.source_head import SourceHeadConfig
 from crosstune.stages.state import SourceBank, SourcePredictor, State
 

@@ -38,13 +38,17 @@ class Standardiser(nn.Module):
         return (features - self.mean) * self.scale
 
 
+def token_means(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Mean over valid tokens: (B, T, D) and mask (B, T) -> (B, D)."""
+    weights = mask.to(tokens.dtype)[:, :, None]
+    return (tokens * weights).sum(1) / weights.sum(1).clamp_min(1)
+
+
 def pool_layers(hidden: Hidden, mask: Tensor) -> Tensor:
     """Masked mean and maximum over tokens of every layer: (B, layers * 2 * H)."""
-    weights = mask.to(hidden[0].dtype)[:, :, None]
-    count = weights.sum(1).clamp_min(1)
     parts = []
     for states in hidden:
-        parts.append((states * weights).sum(1) / count)
+        parts.append(token_means(states, mask))
         parts.append(states.masked_fill(~mask[:, :, None], -torch.inf).amax(1))
     return torch.cat(parts, dim=1)
 

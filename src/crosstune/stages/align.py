@@ -20,6 +20,7 @@ from crosstune import ot
 from crosstune.assembly import batch
 from crosstune.errors import ConfigError
 from crosstune.information import cluster_targets, conditional_entropy, label_channel, leep, mutual_information
+from crosstune.nn.heads import token_means
 from crosstune.records import Dataset, StageReport
 from crosstune.seeding import Streams
 from crosstune.stages.monitor import pack, unpack
@@ -169,12 +170,6 @@ class _Problem:
             assert hidden is not None
             out["fld"] = self.distortion(hidden, labels)
         return out
-
-
-def token_means(tokens: Tensor, mask: Tensor) -> Tensor:
-    """Mean over valid tokens, (B, D)."""
-    weights = mask.to(tokens.dtype)[:, :, None]
-    return (tokens * weights).sum(1) / weights.sum(1).clamp_min(1)
 
 
 def _terms(config: AlignConfig, step: int, total: int) -> tuple[Term, ...]:

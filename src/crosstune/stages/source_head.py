@@ -21,6 +21,7 @@ from torch import Tensor
 
 from crosstune.backbones import Body
 from crosstune.information.lipschitz import linear_head_gradient_norms, linear_head_lipschitz
+from crosstune.nn.heads import token_means
 from crosstune.records import StageReport
 from crosstune.seeding import Streams
 from crosstune.stages.state import Count, NotNegative, Positive, Share, SourceBank, SourcePredictor, StageConfig, State
@@ -48,9 +49,7 @@ def mean_hidden(
     parts = []
     for start in range(0, len(tokens), batch_size):
         m = mask[start : start + batch_size]
-        states = body(tokens[start : start + batch_size], m)[-1]
-        weights = m.to(states.dtype)[:, :, None]
-        parts.append((states * weights).sum(1) / weights.sum(1).clamp_min(1))
+        parts.append(token_means(body(tokens[start : start + batch_size], m)[-1], m))
         if on_share is not None:
             on_share(min(1.0, (start + batch_size) / len(tokens)))
     return torch.cat(parts)

@@ -8,14 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-TargetKind = Literal["classification", "multilabel", "regression", "dense"]
+TargetKind = Literal["classification", "multilabel", "regression", "dense", "segmentation"]
 SplitName = Literal["train", "validation", "test"]
 
 # What a prediction looks like, per target kind (float64 unless said otherwise):
 #   classification  probabilities (n, K), rows sum to one      target: integer codes (n,)
 #   multilabel      probabilities (n, K)                       target: {0, 1} (n, K)
 #   regression      values (n, K)                              target: values (n, K)
-#   dense           fields (n, C, ...)                         target: fields (n, C, ...)
+#   dense           fields (n, C, ...)                         target: fields (n, C, ...), NaN = position ignored
+#   segmentation    probabilities (n, K, ...), sum over K one  target: codes (n, ...), IGNORED = position ignored
+IGNORED = -1
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,12 @@ class Dataset:
     X: float32, channel-first: (N, C, L), (N, C, H, W), (N, C, D, H, W) or (N, F) for tables. NaN means missing.
        Categorical table columns hold codes into ``categories`` (NaN = missing).
     y: classification int64 (N,) codes into ``classes``; multilabel float32 (N, K) of 0/1; regression float32 (N, K);
-       dense float32 (N, C', L') or (N, C', H', W'); or None (prediction only).
+       dense float32 (N, C', L') or (N, C', H', W'), NaN where a position does not count; segmentation int64 (N, L') or
+       (N, H', W'), codes into ``classes``, -1 where a position does not count; or None (prediction only).
     lengths: int64 (N,), valid samples along L for ragged series (X is padded with zeros behind them), else None.
     groups: (N,) of any hashable dtype (str or int): rows of one group never straddle a split.
+    units: int64 (N,), the thing a row is a piece of (recording, clip, protein), for metrics that pool the rows of one
+    unit before they score it; None where every row is a unit.
     time: (N,) sortable, for temporal splits.
     columns: table column names, length F. categories: column index -> category names.
     """
@@ -56,6 +61,7 @@ class Dataset:
     classes: tuple[str, ...] | None = None
     lengths: np.ndarray | None = None
     groups: np.ndarray | None = None
+    units: np.ndarray | None = None
     time: np.ndarray | None = None
     columns: tuple[str, ...] | None = None
     categories: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
@@ -84,6 +90,7 @@ class Dataset:
             y=None if self.y is None else self.y[rows],
             lengths=None if self.lengths is None else self.lengths[rows],
             groups=None if self.groups is None else self.groups[rows],
+            units=None if self.units is None else self.units[rows],
             time=None if self.time is None else self.time[rows],
         )
 

@@ -33,6 +33,7 @@ def examples() -> dict[str, Dataset]:
         ),
         "dense": data.from_arrays(np.where(series() > 2, np.nan, series()), series(seed=1)),
         "multilabel": data.from_arrays(series(), rng.integers(0, 2, (40, 3))),
+        "units": replace(data.from_arrays(series(), np.arange(40) % 2), units=np.arange(40) // 4),
         "no target": data.from_arrays(series(), groups=np.arange(40) - 20),
     }
 
@@ -66,6 +67,7 @@ def test_digest_sees_every_field_but_the_origin():
         replace(dataset, lengths=None),
         replace(dataset, groups=None),
         replace(dataset, time=dataset.time + 1),
+        replace(dataset, units=np.arange(30)),
         replace(dataset, columns=("a",)),
         replace(dataset, categories={0: ("a",)}),
         replace(dataset, kind="regression"),

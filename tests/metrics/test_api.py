@@ -6,14 +6,14 @@ import pytest
 from crosstune.errors import DataError, UsageError
 from crosstune.metrics import all_metrics, default_metric, get_metric, metrics_for
 
-from .cases import case
+from .cases import case, outputs_for, truth
 
 METRICS = all_metrics()
-KINDS = ("classification", "multilabel", "regression", "dense")
+KINDS = ("classification", "multilabel", "regression", "dense", "segmentation")
 
 
 def test_defaults():
-    assert [default_metric(kind).name for kind in KINDS] == ["error", "1-map", "nrmse", "nrmse-field"]
+    assert [default_metric(kind).name for kind in KINDS] == ["error", "1-map", "nrmse", "nrmse-field", "pixel-error"]
     assert all(metrics_for(kind)[0] == default_metric(kind).name for kind in KINDS)
 
 
@@ -24,20 +24,16 @@ def test_description_and_range(name):
     assert metric.kinds
     assert metric.direction in ("lower", "higher")
     for kind in metric.kinds:
-        value = metric.score(*case(kind, 30))
+        value = metric.score(*case(kind, 30, outputs=outputs_for(metric)))
         assert metric.low <= value <= metric.high
-
-
-def best_prediction(kind, target):
-    return np.eye(3)[target] if kind == "classification" else target.astype(float)
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_a_perfect_prediction_has_no_error(name):
     metric = METRICS[name]
     for kind in metric.kinds:
-        prediction, target = case(kind, 30)
-        perfect = metric.score(best_prediction(kind, target), target)
+        prediction, target = case(kind, 30, outputs=outputs_for(metric))
+        perfect = metric.score(truth(kind, target, outputs_for(metric)), target)
         assert metric.error(perfect) == pytest.approx(0, abs=1e-12)
         assert metric.better(perfect, metric.score(prediction, target))
 
@@ -90,6 +86,11 @@ REFUSED = [
     ("multilabel", np.array([[1.5]]), np.array([[1.0]]), "sigmoid"),
     ("regression", np.zeros(4), np.zeros(4), r"reshape a single output to \(n, 1\)"),
     ("regression", np.zeros((1, 1)), np.array([[np.nan]]), "target is NaN or infinite in row 0"),
+    ("segmentation", np.full((2, 2, 3), 0.5), np.array([[0, 1, 2]] * 2), r"code outside 0\.\.1.* in rows 0, 1"),
+    ("segmentation", np.full((2, 2, 3), 0.5), np.array([[0, 1, -1], [0, -2, 1]]), r"code outside 0\.\.1.* in row 1"),
+    ("segmentation", np.full((2, 2, 3), 0.4), np.zeros((2, 3), int), "do not sum to one in rows 0, 1"),
+    ("segmentation", np.full((2, 2, 3), 0.5), np.zeros((2, 3)), "segmentation targets have dtype float64"),
+    ("segmentation", np.zeros((2, 3), int), np.zeros((2, 3), int), r"needs probabilities \(n, K, \.\.\.\)"),
     ("dense", np.zeros((2, 1, 4)), np.zeros((2, 1, 8)), "resample the prediction"),
     ("dense", np.ones((2, 1, 4)), np.eye(2)[:, None, [0, 0, 0, 0]] * 0, "zero everywhere in rows 0, 1"),
 ]
@@ -107,6 +108,10 @@ def test_undefined_figures_are_errors_not_nan():
         get_metric("1-auroc").score(prediction, np.zeros(4, int))
     with pytest.raises(DataError, match="'nrmse' is undefined"):
         get_metric("nrmse").score(np.zeros((4, 1)), np.ones((4, 1)))
+    with pytest.raises(DataError, match="'1-auroc-hard' is undefined"):
+        get_metric("1-auroc-hard").score(np.full((4, 2, 3), 0.5), np.zeros((4, 3), int))
+    with pytest.raises(DataError, match="'pixel-error' is undefined"):
+        get_metric("pixel-error").score(np.full((4, 2, 3), 0.5), np.full((4, 3), -1))
     with pytest.raises(DataError, match="'1-map' is undefined"):
         get_metric("1-map").score(prediction, np.zeros((4, 2)))
 

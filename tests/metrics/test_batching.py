@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from crosstune.metrics import MeanMetric, all_metrics, default_metric
 
-from .cases import case
+from .cases import case, outputs_for
 
 CASES = [pytest.param(m, kind, id=f"{name}-{kind}") for name, m in all_metrics().items() for kind in m.kinds]
 
@@ -23,7 +23,7 @@ def batched(metric, prediction, target, cuts, order):
 @settings(max_examples=25, deadline=None)
 @given(data=st.data(), rows=st.integers(6, 40), seed=st.integers(0, 10_000))
 def test_any_partition_gives_the_same_number(metric, kind, data, rows, seed):
-    prediction, target = case(kind, rows, seed)
+    prediction, target = case(kind, rows, seed, outputs_for(metric))
     cuts = data.draw(st.lists(st.integers(0, rows), max_size=rows))
     order = np.array(data.draw(st.permutations(range(rows))))
     whole = metric.score(prediction, target)
@@ -36,7 +36,7 @@ class AveragedOverBatches:
     def __init__(self, metric):
         self.metric, self.values = metric, []
 
-    def update(self, prediction, target):
+    def update(self, prediction, target, units=None):
         if len(prediction):
             self.values.append(self.metric.score(prediction, target))
 
@@ -44,7 +44,7 @@ class AveragedOverBatches:
         return float(np.mean(self.values))
 
 
-@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression", "dense"])
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression", "dense", "segmentation"])
 def test_the_check_rejects_averaging_over_batches(kind, monkeypatch):
     metric = default_metric(kind)
     prediction, target = case(kind, 25)
@@ -56,7 +56,7 @@ def test_the_check_rejects_averaging_over_batches(kind, monkeypatch):
 
 @pytest.mark.parametrize(("metric", "kind"), CASES)
 def test_contributions_average_to_the_metric(metric, kind):
-    prediction, target = case(kind, 30)
+    prediction, target = case(kind, 30, outputs=outputs_for(metric))
     contributions = metric.per_sample(prediction, target)
     assert (contributions is not None) == isinstance(metric, MeanMetric)
     if contributions is not None:

@@ -25,7 +25,7 @@ from typing import Any, get_args
 import numpy as np
 
 from crosstune.errors import DataError, TaskError, UsageError
-from crosstune.records import TargetKind
+from crosstune.records import IGNORED, TargetKind
 
 FEW_CLASSES = 20
 MANY_CLASSES = 1000
@@ -66,7 +66,10 @@ def infer(
         codes = _known_classes(values, tuple(classes), name)
         return Inference("classification", codes, tuple(classes), f"{name!r} holds classes of the model")
     kind, reason = _kind(values, X, name) if task is None else (task, f"task {task!r} was asked for")
-    build = {"classification": _classification, "multilabel": _multilabel, "regression": _regression, "dense": _dense}
+    build = {
+        "classification": _classification, "multilabel": _multilabel, "regression": _regression, "dense": _dense,
+        "segmentation": _segmentation,
+    }  # fmt: skip
     out, classes = build[kind](values, X, name)
     return Inference(kind, out, classes, reason)  # type: ignore[arg-type]
 
@@ -260,6 +263,52 @@ def _dense(y: np.ndarray, X: np.ndarray | None, name: str) -> tuple[np.ndarray, 
     if y.ndim > 5:
         raise TaskError(f"target {name!r} has {y.ndim} axes; at most (N, C, D, H, W) is supported")
     return as_float32(y, f"target {name!r}"), None
+
+
+def _segmentation(y: np.ndarray, X: np.ndarray | None, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    y = _positions(y, X, name)
+    values, codes = np.unique(y, return_inverse=True)
+    codes = codes.reshape(y.shape).astype(np.int64)
+    named = ~ignored(values)
+    if named.sum() < 2 or named.sum() > MANY_CLASSES:
+        raise TaskError(
+            f"target {name!r} has {named.sum()} distinct values at its positions; segmentation needs 2 to "
+            f"{MANY_CLASSES}",
+            cause="-1 and missing values stand for positions that do not count, they are not classes"
+            if named.sum() < 2
+            else "the target holds measured values, not classes",
+            fix="number the classes from 0" if named.sum() < 2 else "use --task dense for fields of numbers",
+        )
+    if (values.dtype.kind in "if") and (values[named] < 0).any():
+        raise TaskError(
+            f"target {name!r} holds the code {values[named][0]:g}",
+            cause="only -1 marks a position that does not count",
+            fix="number the classes from 0 and write -1 where the class is unknown",
+        )
+    place = np.where(named, np.cumsum(named) - 1, IGNORED)
+    return place[codes], tuple(class_name(v) for v in values[named])
+
+
+def _positions(y: np.ndarray, X: np.ndarray | None, name: str) -> np.ndarray:
+    """y without a channel axis of one, its shape checked against X."""
+    if X is not None and y.ndim == X.ndim and y.ndim > 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim < 2 or y.ndim > 4 or (X is not None and X.ndim > 2 and y.ndim != X.ndim - 1):
+        raise TaskError(
+            f"target {name!r} of shape {y.shape} does not hold one class per position of "
+            f"{'a signal or image' if X is None else f'X {X.shape}'}",
+            fix="segmentation targets are (N, L) beside (N, C, L) and (N, H, W) beside (N, C, H, W)",
+        )
+    return y
+
+
+def ignored(values: np.ndarray) -> np.ndarray:
+    """Whether values of a segmentation target mark positions that do not count: -1, NaN, an empty string."""
+    if values.dtype.kind == "U":
+        return np.isin(values, ("", "nan", "None", "<NA>"))
+    if values.dtype.kind == "f":
+        return np.isnan(values) | (values == IGNORED)
+    return values == IGNORED if values.dtype.kind == "i" else np.zeros(values.shape, bool)
 
 
 def as_float32(values: np.ndarray, what: str) -> np.ndarray:

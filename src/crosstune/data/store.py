@@ -15,7 +15,8 @@ from crosstune.errors import DataError
 from crosstune.records import Dataset
 
 SCHEMA = 1
-_ARRAYS = ("X", "y", "lengths", "groups", "time")
+_ARRAYS = ("X", "y", "lengths", "groups", "time", "units")
+_LATER = {"units"}  # absent ones leave the digest as it was before they existed
 
 
 def save_dataset(dataset: Dataset, path: str | os.PathLike[str]) -> Path:
@@ -81,6 +82,8 @@ def dataset_digest(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     for name in _ARRAYS:
         values = getattr(dataset, name)
+        if values is None and name in _LATER:
+            continue
         if values is None:
             digest.update(f"{name}:none;".encode())
             continue

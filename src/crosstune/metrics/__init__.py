@@ -20,6 +20,7 @@ _DEFAULTS: dict[str, str] = {
     "multilabel": "1-map",
     "regression": "nrmse",
     "dense": "nrmse-field",
+    "segmentation": "pixel-error",
 }
 
 
@@ -49,7 +50,7 @@ def get_metric(name: str, kind: TargetKind | None = None) -> Metric:
 
 
 def default_metric(kind: TargetKind) -> Metric:
-    """The metric a target kind is judged by when none is asked for: error, 1-map, nrmse, nrmse-field."""
+    """The metric a target kind is judged by when none is asked for: error, 1-map, nrmse, nrmse-field, pixel-error."""
     if kind not in _DEFAULTS:
         raise UsageError(f"unknown target kind {kind!r}", fix=suggest(kind, list(_DEFAULTS)))
     return get_metric(_DEFAULTS[kind])

@@ -15,6 +15,7 @@ import numpy as np
 
 from crosstune.errors import DataError
 from crosstune.metrics.checks import checked
+from crosstune.metrics.units import Pooling, pool
 from crosstune.records import TargetKind
 
 Kept = tuple[np.ndarray, ...]
@@ -26,6 +27,11 @@ class Metric(ABC):
     ``name``: unique, what a user types. ``direction``: which way is better. ``low``, ``high``: the range (may be
     infinite). ``kinds``: target kinds it is defined for. ``summary``: one line, with what happens in corner cases.
 
+    ``grouped``: whether the rows of one unit (the windows of a recording, the crops of a clip) make one row before
+    anything is counted. ``pooling`` says how their predictions become one: the mean of the probabilities or values, the
+    mean of the logits, or the votes for classes; another rule overrides ``pooled``. Metrics that are not grouped ignore
+    units, and without units every row is one.
+
     A new metric is a subclass with ``keep`` and ``finish`` (or a ``MeanMetric`` with ``contribution``), and an
     instance of it in the module's ``METRIC``.
     """
@@ -36,6 +42,8 @@ class Metric(ABC):
     high: float = math.inf
     kinds: tuple[TargetKind, ...]
     summary: str
+    grouped: bool = False
+    pooling: Pooling = "mean"
 
     @abstractmethod
     def keep(self, prediction: np.ndarray, target: np.ndarray) -> Kept:
@@ -53,18 +61,30 @@ class Metric(ABC):
         """An empty accumulator."""
         return Accumulator(self)
 
-    def score(self, prediction: np.ndarray, target: np.ndarray) -> float:
-        """The figure over all rows at once. Shapes as in ``records.py``, per target kind.
+    def score(self, prediction: np.ndarray, target: np.ndarray, units: np.ndarray | None = None) -> float:
+        """The figure over all rows at once. Shapes as in ``records.py``, per target kind; units: (n,) integers.
 
-        Raises ``DataError`` for NaN or infinite predictions, for shapes that do not fit, and where the figure is
-        undefined.
+        Raises ``DataError`` for NaN or infinite predictions, for shapes that do not fit, where the figure is
+        undefined, and for a unit whose rows have different targets.
         """
         accumulator = self.start()
-        accumulator.update(prediction, target)
+        accumulator.update(prediction, target, units)
         return accumulator.compute()
 
-    def per_sample(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray | None:
-        """Contributions (n,) whose mean is the metric, or None where there is no such decomposition."""
+    def pooled(
+        self, prediction: np.ndarray, target: np.ndarray, units: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Prediction and target (u, ...) of the units of a grouped metric, in ascending order of their numbers; the
+        rows as they are for any other metric, and without units."""
+        if not self.grouped or units is None:
+            return prediction, target
+        return pool(prediction, target, units, self.pooling)
+
+    def per_sample(
+        self, prediction: np.ndarray, target: np.ndarray, units: np.ndarray | None = None
+    ) -> np.ndarray | None:
+        """Contributions (n,) of rows, or of units, whose mean is the metric; None where there is no such
+        decomposition."""
         return None
 
     def error(self, value: float) -> float:
@@ -93,8 +113,10 @@ class MeanMetric(Metric):
         values = kept[0]
         return math.fsum(values.tolist()) / len(values) if len(values) else math.nan
 
-    def per_sample(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray | None:
-        return self.contribution(*self.check(prediction, target))
+    def per_sample(
+        self, prediction: np.ndarray, target: np.ndarray, units: np.ndarray | None = None
+    ) -> np.ndarray | None:
+        return self.contribution(*self.pooled(*self.check(prediction, target), units))
 
 
 class Accumulator:
@@ -103,11 +125,16 @@ class Accumulator:
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
         self.rows = 0
+        self._pools = False
         self._shape: tuple[int, ...] | None = None
         self._kept: list[Kept] = []
 
-    def update(self, prediction: np.ndarray, target: np.ndarray) -> None:
-        """Adds a batch of rows; an empty batch is allowed. ``DataError`` counts rows from the first batch on."""
+    def update(self, prediction: np.ndarray, target: np.ndarray, units: np.ndarray | None = None) -> None:
+        """Adds a batch of rows; an empty batch is allowed. ``DataError`` counts rows from the first batch on.
+
+        units: (n,) numbers of the units the rows belong to, for grouped metrics: a unit may be spread over batches,
+        so these keep the rows themselves until the end.
+        """
         prediction, target = self.metric.check(prediction, target, self.rows)
         if self._shape is not None and prediction.shape[1:] != self._shape:
             raise DataError(
@@ -116,15 +143,26 @@ class Accumulator:
                 cause="batches of two different models or tasks were mixed",
             )
         self._shape = prediction.shape[1:]
+        pools = self.metric.grouped and units is not None
+        if self.rows and pools != self._pools:
+            raise DataError(
+                f"metric {self.metric.name!r}: some batches have units and others have none",
+                cause="two sources of data were mixed",
+            )
+        self._pools = pools
         if len(prediction):
-            self._kept.append(self.metric.keep(prediction, target))
+            facts = (prediction, target, np.asarray(units)) if pools else self.metric.keep(prediction, target)
+            self._kept.append(facts)
         self.rows += len(prediction)
 
     def compute(self) -> float:
         """The figure over every row seen. ``DataError`` when there are none, or when it is undefined for them."""
         if not self.rows:
             raise DataError(f"metric {self.metric.name!r} has seen no rows", cause="the split is empty")
-        value = self.metric.finish(*(np.concatenate(parts) for parts in zip(*self._kept)))
+        facts = tuple(np.concatenate(parts) for parts in zip(*self._kept))
+        if self._pools:
+            facts = self.metric.keep(*self.metric.pooled(*facts))
+        value = self.metric.finish(*facts)
         if math.isnan(value):
             raise DataError(
                 f"metric {self.metric.name!r} is undefined for these {self.rows} rows",

@@ -1,7 +1,8 @@
 """Intervals and paired comparisons by resampling rows (percentile bootstrap, Efron 1979).
 
-Rows are drawn with replacement and treated as independent. Where rows are not (several windows of one patient),
-the intervals are too narrow. A metric at the edge of its range (no error at all) gets an interval of width zero.
+Rows are drawn with replacement and treated as independent; a metric that pools the rows of a unit is resampled by
+units. Where rows or units are not independent (several recordings of one patient), the intervals are too narrow. A
+metric at the edge of its range (no error at all) gets an interval of width zero.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class PairedDifference:
     """Model a against model b on the same rows, in the lower-is-better form of the metric.
 
     ``difference``: error of a minus error of b; below zero a is better. ``low``, ``high``: percentile interval of it.
-    ``p_a_better``: share of resamples in which a has the smaller error, ties counted half. ``rows``: n.
+    ``p_a_better``: share of resamples in which a has the smaller error, ties counted half. ``rows``: n, of rows or
+    of pooled units.
     """
 
     difference: float
@@ -49,20 +51,22 @@ def interval(
     metric: Metric,
     prediction: np.ndarray,
     target: np.ndarray,
+    units: np.ndarray | None = None,
     *,
     n: int = 1000,
     seed: int,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval (low, high) of the metric over rows.
+    """Percentile bootstrap interval (low, high) of the metric over rows, over units where the metric pools them.
 
-    prediction, target: (rows, ...) in the canonical form of the metric's kind. Deterministic in ``seed``. Means are
-    resampled in vectorised form; other metrics are recomputed per resample. Splits beyond 50,000 rows get fewer than
-    1,000 resamples, never fewer than 200. Resamples in which the metric is undefined (one class only) are left out.
+    prediction, target: (rows, ...) in the canonical form of the metric's kind; units: (rows,). Deterministic in
+    ``seed``. Means are resampled in vectorised form; other metrics are recomputed per resample. Splits beyond 50,000
+    rows get fewer than 1,000 resamples, never fewer than 200. Resamples in which the metric is undefined (one class
+    only) are left out.
 
     Raises ``DataError`` for unusable predictions or where every resample is undefined.
     """
-    (values,) = _resampled(metric, [(prediction, target)], n, seed)
+    (values,) = _resampled(metric, [_pooled(metric, prediction, target, units)], n, seed)
     return _percentiles(values, metric, level)
 
 
@@ -71,6 +75,7 @@ def paired_difference(
     prediction_a: np.ndarray,
     prediction_b: np.ndarray,
     target: np.ndarray,
+    units: np.ndarray | None = None,
     *,
     n: int = 1000,
     seed: int,
@@ -80,7 +85,7 @@ def paired_difference(
 
     Shapes and errors as in ``interval``. The pairing removes what both models share: rows that are hard for everyone.
     """
-    sides = [(prediction_a, target), (prediction_b, target)]
+    sides = [_pooled(metric, prediction, target, units) for prediction in (prediction_a, prediction_b)]
     observed = [metric.error(metric.score(*side)) for side in sides]
     a, b = _resampled(metric, sides, n, seed)
     if metric.direction == "higher":
@@ -93,10 +98,18 @@ def paired_difference(
         low=low,
         high=high,
         p_a_better=float(np.mean(defined < 0) + np.mean(defined == 0) / 2),
-        rows=len(target),
+        rows=len(sides[0][1]),
         level=level,
         resamples=len(defined),
     )
+
+
+def _pooled(
+    metric: Metric, prediction: np.ndarray, target: np.ndarray, units: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    if not metric.grouped or units is None:
+        return prediction, target
+    return metric.pooled(*metric.check(prediction, target), units)
 
 
 def _resampled(metric: Metric, sides: list[tuple[np.ndarray, np.ndarray]], n: int, seed: int) -> list[np.ndarray]:

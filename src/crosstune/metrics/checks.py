@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from crosstune.errors import DataError
-from crosstune.records import TargetKind
+from crosstune.records import IGNORED, TargetKind
 
+_OF_CLASSES = ("classification", "segmentation")
 _NAMED_ROWS = 5
 _SUM_TOLERANCE = 1e-3  # probabilities computed in half precision still pass; logits do not
 _RANGE_TOLERANCE = 1e-6
@@ -17,21 +18,22 @@ def checked(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Prediction (float64) and target in the canonical form of ``records.py``.
 
-    classification: (n, K) and (n,) int64; multilabel, regression: (n, K) and (n, K); dense: (n, C, ...) and the same.
+    classification: (n, K) and (n,) int64; multilabel, regression: (n, K) and (n, K); dense: (n, C, ...) and the same;
+    segmentation: (n, K, ...) and (n, ...) int64, -1 where a position does not count.
     ``first_row`` is added to row numbers in messages. Raises ``DataError``.
     """
     prediction = np.asarray(prediction, dtype=np.float64)
     target = np.asarray(target)
-    if kind == "classification":
-        _check_classification_shapes(prediction, target)
+    if kind in _OF_CLASSES:
+        _check_class_shapes(kind, prediction, target)
     else:
         _check_same_shapes(kind, prediction, target)
         target = target.astype(np.float64, copy=False)
     if len(prediction) == 0:
-        return prediction, target.astype(np.int64) if kind == "classification" else target
+        return prediction, target.astype(np.int64) if kind in _OF_CLASSES else target
     _refuse_non_finite(prediction, "prediction", first_row, cause="the model diverged, or its input held NaN")
-    if kind == "classification":
-        return _probabilities(prediction, first_row), _codes(target, prediction.shape[1], first_row)
+    if kind in _OF_CLASSES:
+        return _probabilities(kind, prediction, first_row), _codes(kind, target, prediction.shape[1], first_row)
     _refuse_non_finite(target, "target", first_row, cause="missing targets were not dropped")
     if kind == "multilabel":
         _refuse_rows(~_per_row((target == 0) | (target == 1)), "target is not 0 or 1", first_row)
@@ -47,8 +49,16 @@ def named_rows(bad: np.ndarray, first_row: int = 0) -> str:
     return f"{'row' if len(rows) == 1 else 'rows'} {text}{more}"
 
 
-def _check_classification_shapes(prediction: np.ndarray, target: np.ndarray) -> None:
-    if prediction.ndim != 2 or target.shape != prediction.shape[:1]:
+def _check_class_shapes(kind: str, prediction: np.ndarray, target: np.ndarray) -> None:
+    if kind == "segmentation":
+        if prediction.ndim < 3 or target.shape != (len(prediction), *prediction.shape[2:]):
+            raise DataError(
+                f"segmentation needs probabilities (n, K, ...) and class codes (n, ...), got shapes {prediction.shape} "
+                f"and {target.shape}",
+                cause="predicted labels were passed, or the model predicts another grid than the target has",
+                fix="pass the probability of each class along the second axis, and integer codes as target",
+            )
+    elif prediction.ndim != 2 or target.shape != prediction.shape[:1]:
         raise DataError(
             f"classification needs probabilities (n, K) and class codes (n,), got shapes {prediction.shape} "
             f"and {target.shape}",
@@ -89,29 +99,33 @@ def _refuse_range(prediction: np.ndarray, first_row: int) -> None:
         "prediction is not a probability in [0, 1]",
         first_row,
         cause="raw scores (logits) were passed",
-        fix="apply a softmax (classification) or a sigmoid (multilabel) first",
+        fix="apply a softmax (classes) or a sigmoid (multilabel) first",
     )
 
 
-def _probabilities(prediction: np.ndarray, first_row: int) -> np.ndarray:
+def _probabilities(kind: str, prediction: np.ndarray, first_row: int) -> np.ndarray:
     _refuse_range(prediction, first_row)
     _refuse_rows(
-        np.abs(prediction.sum(axis=1) - 1) > _SUM_TOLERANCE,
+        ~_per_row(np.abs(prediction.sum(axis=1) - 1) <= _SUM_TOLERANCE),
         "probabilities do not sum to one",
         first_row,
         cause="raw scores, or independent sigmoids, were passed",
-        fix="apply a softmax first, or use --task multilabel",
+        fix="apply a softmax over the class axis first"
+        + (", or use --task multilabel" if kind == "classification" else ""),
     )
     return prediction
 
 
-def _codes(target: np.ndarray, classes: int, first_row: int) -> np.ndarray:
+def _codes(kind: str, target: np.ndarray, classes: int, first_row: int) -> np.ndarray:
     if target.dtype.kind not in "iub":
         raise DataError(
-            f"classification targets have dtype {target.dtype}, not integer codes",
+            f"{kind} targets have dtype {target.dtype}, not integer codes",
             cause="class names or one-hot rows were passed",
             fix="encode the classes as 0..K-1",
         )
-    outside = (target < 0) | (target >= classes)
-    _refuse_rows(outside, f"target code outside 0..{classes - 1} (the model has {classes} classes)", first_row)
+    least = IGNORED if kind == "segmentation" else 0
+    outside = (target < least) | (target >= classes)
+    _refuse_rows(
+        ~_per_row(~outside), f"target code outside 0..{classes - 1} (the model has {classes} classes)", first_row
+    )
     return target.astype(np.int64)

@@ -140,7 +140,7 @@ class _SeedMeanOfRows(SeedMean, MeanMetric):
     def finish(self, *kept: np.ndarray) -> float:
         return MeanMetric.finish(self, *kept)
 
-    def per_sample(self, prediction: Any, target: np.ndarray) -> np.ndarray:
+    def per_sample(self, prediction: Any, target: np.ndarray, units: np.ndarray | None = None) -> np.ndarray:
         return self.contribution(prediction, target)
 
 

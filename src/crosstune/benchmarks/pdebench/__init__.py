@@ -1,0 +1,1 @@
+"""PDEBench: fields that follow partial differential equations."""

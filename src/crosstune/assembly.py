@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from crosstune.backbones import Body
+from crosstune.data.lazy import is_lazy, sample, spaced_rows
 from crosstune.errors import TaskError
 from crosstune.nn.model import CrossModalModel, ModelConfig
 from crosstune.nn.patching import plan_patches
@@ -62,7 +63,7 @@ def plan_model(
         outputs=outputs,
         out_size=out_size,
         ragged=train.lengths is not None,
-        missing=bool(np.isnan(train.X).any()),
+        missing=bool(np.isnan(sample(train.X)).any()),
         categories=categories,
         window=window,
         stride=stride,
@@ -103,10 +104,14 @@ def build_model(config: ModelConfig, body: Body, train: Dataset, *, token_rms: f
     calibrated to the source tokens' root mean square (a single number; nothing else of the source is used)."""
     model = CrossModalModel(config, copy.deepcopy(body))
     categorical = tuple(config.categories)
-    model.normaliser.fit(train.X, train.lengths, skip=categorical)
+    if is_lazy(train.X):  # statistics of a sample of rows, evenly spaced
+        rows = spaced_rows(train.X)
+        model.normaliser.fit(train.X[rows], None if train.lengths is None else train.lengths[rows], skip=categorical)
+    else:
+        model.normaliser.fit(train.X, train.lengths, skip=categorical)
     if model.scaler is not None:
         assert train.y is not None
-        model.scaler.fit(train.y)
+        model.scaler.fit(sample(train.y))
     rows = np.arange(len(train))[:: max(1, len(train) // 256)][:256]
     x, lengths, _ = batch(train, rows)
     model.embedder.calibrate(model.normaliser(x), lengths, rms=token_rms)

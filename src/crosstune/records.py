@@ -43,7 +43,8 @@ class Dataset:
     """Data as read from a file, before anything is fitted to it.
 
     X: float32, channel-first: (N, C, L), (N, C, H, W), (N, C, D, H, W) or (N, F) for tables. NaN means missing.
-       Categorical table columns hold codes into ``categories`` (NaN = missing).
+       Categorical table columns hold codes into ``categories`` (NaN = missing). X may be ``data.lazy.LazyRows``, whose
+       rows are read from files when indexed; so may dense y. Code that wants all of X goes in blocks.
     y: classification int64 (N,) codes into ``classes``; multilabel float32 (N, K) of 0/1; regression float32 (N, K);
        dense float32 (N, C', L') or (N, C', H', W'), NaN where a position does not count; segmentation int64 (N, L') or
        (N, H', W'), codes into ``classes``, -1 where a position does not count; or None (prediction only).
@@ -86,13 +87,18 @@ class Dataset:
 
         return replace(
             self,
-            X=self.X[rows],
-            y=None if self.y is None else self.y[rows],
+            X=_rows_of(self.X, rows),
+            y=None if self.y is None else _rows_of(self.y, rows),
             lengths=None if self.lengths is None else self.lengths[rows],
             groups=None if self.groups is None else self.groups[rows],
             units=None if self.units is None else self.units[rows],
             time=None if self.time is None else self.time[rows],
         )
+
+
+def _rows_of(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Lazy rows stay lazy."""
+    return values.view(rows) if getattr(values, "is_lazy", False) else values[rows]
 
 
 @dataclass(frozen=True)

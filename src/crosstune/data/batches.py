@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from crosstune.data.lazy import is_lazy
 from crosstune.errors import UsageError
 from crosstune.records import Dataset
 
@@ -21,10 +22,12 @@ def collate(dataset: Dataset, rows: np.ndarray) -> dict[str, np.ndarray]:
     if dataset.lengths is not None:
         lengths = dataset.lengths[rows]
         longest = int(lengths.max()) if len(lengths) else 1
-        X = X[:, :, :longest]
+        X = np.asarray(X[rows])[:, :, :longest] if is_lazy(X) else X[:, :, :longest][rows]
         out["lengths"] = lengths
         out["mask"] = np.arange(longest) < lengths[:, None]
-    out["X"] = np.ascontiguousarray(X[rows])
+    else:
+        X = X[rows]
+    out["X"] = np.ascontiguousarray(X)
     if dataset.y is not None:
         y = dataset.y
         if dataset.kind == "dense" and dataset.lengths is not None and y.shape[2:] == dataset.X.shape[2:]:

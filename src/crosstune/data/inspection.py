@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from crosstune.data.checks import ACCEPTABLE, grouping, leakage, rows, targets, values
+from crosstune.data.lazy import is_lazy, thinned
 from crosstune.discovery import suggest
 from crosstune.errors import UsageError
 from crosstune.records import Dataset, Finding, Split
@@ -81,7 +82,10 @@ def inspect(dataset: Dataset, split: Split | None = None, *, accept: Sequence[st
     split: also checks what straddles its parts. accept: codes of refusals to let pass; ``UsageError`` for others.
     """
     accepted = _accepted(tuple(accept))
-    found = [f for check in _CHECKS for f in check.check(dataset, split)]
+    seen, seen_split, found = _seen(dataset, split)
+    for check in _CHECKS:
+        whole = check in (targets, grouping) and not is_lazy(dataset.y)  # these look at targets and groups alone
+        found += check.check(dataset, split) if whole else check.check(seen, seen_split)
     if split is not None:
         found += [Finding("split", "note", warning) for warning in split.warnings]
     lengths = dataset.lengths
@@ -93,10 +97,10 @@ def inspect(dataset: Dataset, split: Split | None = None, *, accept: Sequence[st
         kind=dataset.kind,
         reason=dataset.source.get("reason"),
         classes=targets.class_counts(dataset) if dataset.kind == "classification" and dataset.y is not None else None,
-        missing=values.missing_share(dataset),
+        missing=values.missing_share(seen),
         lengths=None if lengths is None else (int(lengths.min()), int(lengths.max())),
         findings=tuple(sorted(found, key=lambda f: _ORDER[f.severity])),
-        plan=_plan(dataset, split),
+        plan=_plan(dataset, split, gaps=bool(np.isnan(seen.X).any())),
         accepted=accepted,
         columns=dataset.columns,
         source={k: v for k, v in dataset.source.items() if k not in ("notes", "reason")},
@@ -110,7 +114,24 @@ def _accepted(codes: tuple[str, ...]) -> tuple[str, ...]:
     return codes
 
 
-def _plan(dataset: Dataset, split: Split | None) -> tuple[str, ...]:
+def _seen(dataset: Dataset, split: Split | None) -> tuple[Dataset, Split | None, list[Finding]]:
+    """The rows whose values are checked: all of them, or of lazy data a sample (said in a note), with its split."""
+    seen, rows = thinned(dataset)
+    if rows is None:
+        return seen, split, []
+    said = (
+        f"values were checked on {len(rows):,} of {len(dataset):,} rows, evenly spaced: the data are larger than memory"
+    )
+    note = Finding("sampled", "note", said, detail={"rows": len(rows)})
+    if split is None:
+        return seen, None, [note]
+    place = np.full(len(dataset), -1)
+    place[rows] = np.arange(len(rows))
+    kept = {name: place[split.rows(name)] for name in ("train", "validation", "test")}
+    return seen, replace(split, **{name: at[at >= 0] for name, at in kept.items()}), [note]
+
+
+def _plan(dataset: Dataset, split: Split | None, *, gaps: bool) -> tuple[str, ...]:
     lines = [f"read {len(dataset):,} rows as {_what(dataset)}"]
     if dataset.kind is None:
         return (*lines, "name a target with --target to fit a model")
@@ -123,7 +144,7 @@ def _plan(dataset: Dataset, split: Split | None) -> tuple[str, ...]:
         if how == "at random" and dataset.kind != "dense":
             how = "stratified by the target"
         lines.append(f"split {how} before anything is fitted; the test part stays sealed")
-    if np.isnan(dataset.X).any():
+    if gaps:
         lines.append("missing values are masked for the model; for floors filled with train medians and flagged")
     if dataset.categories:
         lines.append(f"{len(dataset.categories)} text columns are categories; values unseen in train count as missing")

@@ -1,4 +1,8 @@
-"""A Dataset as one .npz file, bit for bit, without pickle; and its identity as a checksum."""
+"""A Dataset as one .npz file, bit for bit, without pickle; and its identity as a checksum.
+
+Lazy rows (crosstune.data.lazy) are stored as a reference: which reader, with which arguments, which rows, and the
+fingerprint of its files, which must still be the same when the reference is followed.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,11 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from crosstune.data.lazy import LazyRows, is_lazy, reader_from
 from crosstune.errors import DataError
 from crosstune.records import Dataset
 
@@ -25,7 +30,10 @@ def save_dataset(dataset: Dataset, path: str | os.PathLike[str]) -> Path:
     Raises ``DataError`` for object arrays, which only pickle could store.
     """
     target = Path(path)
-    arrays = {name: getattr(dataset, name) for name in _ARRAYS if getattr(dataset, name) is not None}
+    given = {name: getattr(dataset, name) for name in _ARRAYS if getattr(dataset, name) is not None}
+    lazy = {name: values for name, values in given.items() if is_lazy(values)}
+    arrays = {name: values for name, values in given.items() if name not in lazy}
+    arrays |= {f"{name}.rows": values.rows for name, values in lazy.items()}
     for name, values in arrays.items():
         if np.asarray(values).dtype.hasobject:
             raise DataError(
@@ -36,7 +44,7 @@ def save_dataset(dataset: Dataset, path: str | os.PathLike[str]) -> Path:
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays, crosstune=np.array(json.dumps(_meta(dataset))))
+            np.savez(file, **arrays, crosstune=np.array(json.dumps(_meta(dataset) | {"lazy": _references(lazy)})))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -52,6 +60,7 @@ def load_dataset(path: str | os.PathLike[str]) -> Dataset:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             meta = json.loads(str(stored["crosstune"]))
             arrays = {name: stored[name] for name in _ARRAYS if name in stored.files}
+            rows = {name: stored[f"{name}.rows"] for name in meta.get("lazy", {})}
     except FileNotFoundError as error:
         raise DataError(f"no stored data at {path}", fix="check the path") from error
     except Exception as error:  # zipfile, json, zlib and numpy each raise their own
@@ -62,6 +71,7 @@ def load_dataset(path: str | os.PathLike[str]) -> Dataset:
         ) from error
     if meta["schema"] != SCHEMA:
         raise DataError(f"{path} has data schema {meta['schema']}; this version reads {SCHEMA}")
+    arrays |= {name: _follow(meta["lazy"][name], rows[name], str(path)) for name in rows}
     return Dataset(
         **arrays,
         kind=meta["kind"],
@@ -74,10 +84,26 @@ def load_dataset(path: str | os.PathLike[str]) -> Dataset:
     )
 
 
+def _references(lazy: dict[str, LazyRows]) -> dict[str, Any]:
+    return {name: {**rows.reader.spec(), "fingerprint": rows.fingerprint} for name, rows in lazy.items()}
+
+
+def _follow(reference: dict[str, Any], rows: np.ndarray, where: str) -> np.ndarray:
+    reader = reader_from(reference)
+    if reader.fingerprint() != reference["fingerprint"]:
+        raise DataError(
+            f"the files at {reader.path} are no longer those that {where} refers to",
+            cause="they were changed, replaced or generated anew",
+            fix="put the files of then back, or fit again with those of now",
+        )
+    return cast(np.ndarray, LazyRows(reader, rows, fingerprint=reference["fingerprint"]))
+
+
 def dataset_digest(dataset: Dataset) -> str:
     """sha256 over every array and every name of a Dataset, the same in every process and on every platform.
 
     Where the data came from (``source``) and what it is called (``name``) are left out: equal data have equal digests.
+    Of lazy rows the fingerprint of reader and files counts, and which rows they are.
     """
     digest = hashlib.sha256()
     for name in _ARRAYS:
@@ -87,6 +113,9 @@ def dataset_digest(dataset: Dataset) -> str:
         if values is None:
             digest.update(f"{name}:none;".encode())
             continue
+        if is_lazy(values):
+            digest.update(f"{name}:lazy:{values.dtype.str}:{values.shape}:{values.fingerprint};".encode())
+            values = values.rows
         values = np.ascontiguousarray(values)
         digest.update(f"{name}:{values.dtype.str}:{values.shape};".encode())
         digest.update(values.data if values.dtype.kind in "biuf" else values.tobytes())

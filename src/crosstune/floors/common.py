@@ -62,11 +62,12 @@ def affordable(train: Dataset, cost: Callable[[int], float], seconds: float, see
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if cost(middle) <= seconds else (low, middle)
-    rows = _subsample(train, low, Streams(seed)["floor-rows"])
+    rows = subsample(train, low, Streams(seed)["floor-rows"])
     return train.take(rows), f"trained on {len(rows):,} of {n:,} rows to keep the time limit"
 
 
-def _subsample(train: Dataset, size: int, generator: np.random.Generator) -> np.ndarray:
+def subsample(train: Dataset, size: int, generator: np.random.Generator) -> np.ndarray:
+    """Sorted numbers of ``size`` rows; classes keep their proportions."""
     order = generator.permutation(len(train))
     if train.kind != "classification" or train.y is None:
         return np.sort(order[:size])

@@ -11,13 +11,15 @@ from typing import Any, Literal
 
 import numpy as np
 
+from crosstune.data.lazy import BLOCK_VALUES, in_memory, is_lazy
 from crosstune.errors import TaskError
 from crosstune.floors.base import UNHURRIED, Allowance, FloorSpec
-from crosstune.floors.common import class_count, require_target
+from crosstune.floors.common import class_count, joined, require_target, subsample
 from crosstune.records import Dataset
 from crosstune.seeding import derive_seed
 
 Status = Literal["ok", "timeout", "failed", "skipped"]
+LAZY_VALUES = 1 << 27  # values of lazy data that a floor learns from: 512 MB
 STARTUP = 2.0  # seconds a fresh process spends on imports and on reading its data
 
 
@@ -72,17 +74,41 @@ def execute(
             importlib.import_module(module)
         started = time.monotonic()
         floor = spec.build(allowance)
-        floor.fit(train, derive_seed(seed, "floor", spec.name))
+        held, cut = _held(train, derive_seed(seed, "floor", spec.name, "rows"))
+        floor.fit(held, derive_seed(seed, "floor", spec.name))
         predictions = {}
         for name, query in queries.items():
-            answer = np.asarray(floor.predict(replace(query, y=None)), dtype=np.float64)
+            blocks = [floor.predict(block) for block in _blocks(replace(query, y=None))]
+            answer = np.concatenate([np.asarray(block, dtype=np.float64) for block in blocks])
             _check(answer, train, len(query), name)
             predictions[name] = answer
     except Exception as error:  # a floor is a stranger's model: whatever it raises, the others go on
         message = f"{type(error).__name__}: {error}"
         return FloorResult(spec.name, label, "failed", time.monotonic() - started, message, planned=allowance.seconds)
     seconds = time.monotonic() - started
-    return FloorResult(spec.name, label, "ok", seconds, floor.note, predictions, allowance.seconds)
+    return FloorResult(spec.name, label, "ok", seconds, joined(cut, floor.note), predictions, allowance.seconds)
+
+
+def _held(train: Dataset, seed: int) -> tuple[Dataset, str]:
+    """The training rows in memory: of lazy data as many as 512 MB hold, and a note if that is not all of them."""
+    if not (is_lazy(train.X) or is_lazy(train.y)):
+        return train, ""
+    values = sum(int(np.prod(v.shape[1:])) for v in (train.X, train.y) if v is not None and is_lazy(v))
+    most = max(16, LAZY_VALUES // values)
+    if len(train) <= most:
+        return in_memory(train), ""
+    rows = subsample(train, most, np.random.default_rng(seed))
+    return in_memory(train.take(rows)), f"learned from {most:,} of {len(train):,} rows, what memory holds"
+
+
+def _blocks(query: Dataset) -> Iterator[Dataset]:
+    """The query itself; of lazy data blocks of real arrays."""
+    if not is_lazy(query.X) or not len(query):
+        yield query
+        return
+    step = max(1, BLOCK_VALUES // int(np.prod(query.X.shape[1:])))
+    for start in range(0, len(query), step):
+        yield in_memory(query.take(np.arange(start, min(start + step, len(query)))))
 
 
 def execute_all(

@@ -22,9 +22,11 @@ DEFAULT_TOKENS = {"series": 32, "grid": 49, "volume": 64}
 FIELD_TOKENS = {"series": 64, "grid": 196}
 
 
-def default_tokens(dataset: Dataset) -> int:
+def default_tokens(dataset: Dataset, body: Body | None = None) -> int:
+    """Tokens per sample for data of this shape; a hierarchical body merges them and gets more."""
     table = FIELD_TOKENS if dataset.kind == "dense" else DEFAULT_TOKENS
-    return table.get(dataset.modality, 64)
+    factor = 1 if body is None else body.grid_tokens
+    return table.get(dataset.modality, 64) * (min(factor, 4) if dataset.kind == "dense" else factor)
 
 
 def plan_model(
@@ -46,14 +48,18 @@ def plan_model(
             out_size = tuple(train.y.shape[2:])
     window: tuple[int, ...] = ()
     stride: tuple[int, ...] = ()
+    pool = 1
     categories = {int(c): max(1, len(names)) for c, names in train.categories.items()}
-    if train.is_table and (shape[0] > body.max_tokens or (not categories and shape[0] > 256)):
+    if train.is_table and (shape[0] > body.limit(1) or (not categories and shape[0] > 256)):
         # more columns than tokens: the columns become a series and are read in windows
-        raise_too_wide(shape[0], body.max_tokens)
+        raise_too_wide(shape[0], body.limit(1))
     if not train.is_table:
         size = shape[1:]
-        plan = plan_patches(size, tokens=tokens or default_tokens(train), limit=body.max_tokens - 2)
-        window, stride = plan.window, plan.stride
+        plan = plan_patches(
+            size, tokens=tokens or default_tokens(train, body), limit=body.limit(len(size)) - 2,
+            channels=shape[0] * (2 if bool(np.isnan(train.X).any()) else 1),
+        )  # fmt: skip
+        window, stride, pool = plan.window, plan.stride, plan.pool
     rank = 0
     if kind == "dense" and linear_part:
         rank = int(min(256, len(train)))
@@ -67,6 +73,7 @@ def plan_model(
         categories=categories,
         window=window,
         stride=stride,
+        pool=pool,
         linear_part=linear_part,
         rank=rank,
         embedder_seed=embedder_seed,

@@ -21,7 +21,7 @@ def test_minilm_equals_transformers_at_every_layer(minilm: Backbone) -> None:
 
     witness = BertModel.from_pretrained(minilm.folder, local_files_only=True).eval()
     inputs = minilm.encode(PASSAGES, max_tokens=16)
-    tokens, mask = minilm.source_tokens(inputs)
+    tokens, mask, _ = minilm.source_tokens(inputs)
     with torch.no_grad():
         ours = minilm.body.eval()(tokens, mask)
         theirs = witness(
@@ -35,7 +35,7 @@ def test_minilm_equals_transformers_at_every_layer(minilm: Backbone) -> None:
 def test_minilm_knows_that_sentences_mean_alike(minilm: Backbone) -> None:
     """The weights are what they claim to be: a sentence encoder."""
     texts = ["A man is eating pasta.", "Someone eats a plate of noodles.", "The stock market fell sharply."]
-    tokens, mask = minilm.source_tokens(minilm.encode(texts, max_tokens=16))
+    tokens, mask, _ = minilm.source_tokens(minilm.encode(texts, max_tokens=16))
     with torch.no_grad():
         last = minilm.body.eval()(tokens, mask)[-1]
     pooled = (last * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)

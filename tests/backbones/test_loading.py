@@ -164,7 +164,7 @@ def test_a_folder_written_by_transformers_loads(tiny: Path) -> None:
     witness = BertModel.from_pretrained(tiny).eval()
     ids = torch.randint(0, 50, (2, 9), generator=torch.Generator().manual_seed(0))
     mask = torch.ones(2, 9, dtype=torch.bool)
-    tokens, mask = backbone.source_tokens({"input_ids": ids, "attention_mask": mask})
+    tokens, mask, _ = backbone.source_tokens({"input_ids": ids, "attention_mask": mask})
     with torch.no_grad():
         ours = backbone.body.eval()(tokens, mask)
         theirs = witness(input_ids=ids, output_hidden_states=True).hidden_states

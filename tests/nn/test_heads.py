@@ -15,7 +15,7 @@ same_resolution = [((64,), 1), ((101,), 2), ((7,), 1), ((1,), 1), ((24, 24), 1),
 
 
 def head_for(size: tuple[int, ...], out_size: tuple[int, ...], channels: int = 1, tokens: int = 36) -> FieldHead:
-    return FieldHead(4, 1, plan_patches(size, tokens=tokens, limit=126), channels, out_size)
+    return FieldHead((4, 4), plan_patches(size, tokens=tokens, limit=126), channels, out_size)
 
 
 def constant_patches(head: FieldHead, size: tuple[int, ...], values: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ def test_pooling_is_the_masked_mean_and_maximum_of_every_layer() -> None:
 
 
 def test_padding_tokens_do_not_reach_the_pooled_head() -> None:
-    head = PooledHead(5, 2, 3)
+    head = PooledHead((5, 5, 5), 3)
     torch.nn.init.normal_(head.linear.weight)
     mask = torch.tensor([[True, True, False]])
     hidden = tuple(torch.randn(1, 3, 5) for _ in range(3))

@@ -31,7 +31,7 @@ def test_plans_cover_the_signal_within_the_limit(size: tuple[int, ...], tokens: 
     plan = plan_patches(size, tokens=tokens, limit=limit, overlap=overlap)
     assert 1 <= plan.tokens <= min(tokens, limit)
     assert covers(plan, size)
-    assert all(1 <= w <= n for w, n in zip(plan.window, size))
+    assert all(1 <= w <= n + plan.pool - 1 for w, n in zip(plan.window, size))
     assert all(p >= n for p, n in zip(plan.padded_for(size), size))
     # no window lies wholly behind the signal
     assert all((g - 1) * s < n for g, s, n in zip(plan.grid, plan.stride, size))

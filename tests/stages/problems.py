@@ -66,7 +66,7 @@ def bank() -> SourceBank:
     labels = np.arange(160) % len(TOPICS)
     passages = [" ".join(rng.choice(TOPICS[k].split(), rng.integers(4, 10))) for k in labels]
     twin = backbone()
-    tokens, mask = twin.source_tokens(twin.encode(passages, max_tokens=10))
+    tokens, mask, _ = twin.source_tokens(twin.encode(passages, max_tokens=10))
     return SourceBank(
         tokens=tokens, mask=mask, hidden=mean_hidden(twin.body, tokens, mask), labels=torch.from_numpy(labels),
         holdout=torch.zeros(len(labels), dtype=torch.bool), classes=("a", "b", "c", "d"), name="topics",

@@ -6,12 +6,17 @@ modality to the same token space; needed for alignment only, never exported).
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+from crosstune.errors import DataError
 
 Modality = Literal["text", "image", "audio"]
 Weights = Literal["pretrained", "random", "shuffled"]
@@ -43,21 +48,98 @@ class BackboneInfo:
 
 
 class Body(nn.Module):
-    """Base of all bodies. Subclasses set the attributes below and implement ``forward`` and ``groups``."""
+    """Base of all bodies: tokens in, the hidden states of every layer out.
 
-    width: int
-    hidden: int
-    layers: int
-    max_tokens: int
+    width: of a token; widths: of every hidden state, the body's input included; grid_tokens: how many times more tokens
+    than a sequence body it should be given per sample (hierarchical bodies merge them); native_grid: the token grid it
+    was pretrained at (grids only); masks: whether attention takes a mask (else rows of one length run together).
+    """
+
     family: str
+    model: Any  # the transformers module inside
+    width: int
+    widths: tuple[int, ...]
+    max_tokens: int
+    grid_tokens: int = 1
+    native_grid: tuple[int, int] | None = None
+    masks: bool = True
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        """tokens (B, T, width), mask (B, T) of booleans -> layers + 1 hidden states (B, T, hidden)."""
+    @property
+    def hidden(self) -> int:
+        """Width of the last hidden state."""
+        return self.widths[-1]
+
+    @property
+    def layers(self) -> int:
+        """Number of hidden states after the input."""
+        return len(self.widths) - 1
+
+    def limit(self, axes: int) -> int:
+        """The most tokens a sample with so many spatial axes may have."""
+        return self.max_tokens
+
+    def forward(self, tokens: Tensor, mask: Tensor, grid: tuple[int, ...] | None = None) -> tuple[Tensor, ...]:
+        """tokens (B, T, width), mask (B, T) of booleans -> layers + 1 hidden states (B, T, widths[i]).
+
+        grid: extents of the places that the last prod(grid) tokens belong to; one token before them may belong to no
+        place (statistics of the whole sample). None: a plain sequence of T places.
+        """
+        grid = (tokens.shape[1],) if grid is None else tuple(grid)
+        lead = tokens.shape[1] - math.prod(grid)
+        if lead not in (0, 1):
+            raise ValueError(f"{tokens.shape[1]} tokens do not fit a grid of {grid} places")
+        most = self.limit(len(grid))
+        if tokens.shape[1] > most:
+            raise DataError(
+                f"{tokens.shape[1]} tokens exceed the body's limit of {most}",
+                cause="a series much longer than those the model was fitted on",
+                fix="cut or resample the series, or fit again with longer series in the training data",
+            )
+        # a batch without padding needs no mask: attention is faster and the result the same; tracing cannot ask
+        full = None if torch.compiler.is_compiling() else bool(mask.all())
+        if full or (full is None and not self.masks):
+            return self.encode(tokens, None, grid, lead)
+        if self.masks:
+            return self.encode(tokens, mask, grid, lead)
+        return self._by_length(tokens, mask, lead)
+
+    def encode(
+        self, tokens: Tensor, mask: Tensor | None, grid: tuple[int, ...], lead: int
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        """The family's work. mask: None when every token is real; lead: 1 when tokens[:, 0] belongs to no place."""
         raise NotImplementedError
+
+    def _by_length(self, tokens: Tensor, mask: Tensor, lead: int) -> tuple[Tensor, ...]:
+        """Rows of one length run together without padding: exact for bodies whose attention takes no mask."""
+        lengths = mask.sum(1)
+        out = [tokens.new_zeros(*tokens.shape[:2], width) for width in self.widths]
+        for length in lengths.unique().tolist():
+            rows = (lengths == length).nonzero()[:, 0]
+            states = self.encode(tokens[rows, :length], None, (length - lead,), lead)
+            out = [whole.index_put((rows[:, None], torch.arange(length, device=rows.device)[None]), part)
+                   for whole, part in zip(out, states)]  # fmt: skip
+        return tuple(out)
+
+    def blocks(self) -> list[nn.Module]:
+        """The layers in order, input first."""
+        raise NotImplementedError
+
+    def parts(self) -> list[list[nn.Module]]:
+        """What belongs to each layer: its block, and what stands between it and the next one."""
+        return [[block] for block in self.blocks()]
 
     def groups(self) -> list[tuple[str, list[str]]]:
         """Parameter names in groups from input to output: embeddings, layer 0, layer 1, ..., final norm."""
-        raise NotImplementedError
+        parts = self.parts()
+        owner = {id(p): f"layer {k}" for k, part in enumerate(parts) for module in part for p in module.parameters()}
+        order = ["embeddings", *[f"layer {k}" for k in range(len(parts))], "final norm"]
+        found: dict[str, list[str]] = {name: [] for name in order}
+        seen = False
+        for name, parameter in self.named_parameters():
+            seen = seen or id(parameter) in owner
+            default = "final norm" if seen and "norm" in name.lower() else "embeddings"
+            found[owner.get(id(parameter), default)].append(name)
+        return [(name, names) for name, names in found.items() if names or name.startswith("layer")]
 
     def config_dict(self) -> dict[str, Any]:
         """What ``Family.build`` needs to make the same body without weights."""
@@ -65,11 +147,34 @@ class Body(nn.Module):
 
 
 @dataclass(frozen=True)
+class Native:
+    """What theta takes. Text: ``input_ids`` and ``attention_mask`` (n, T). Images: ``pixel_values``
+    (n, channels, *size) after (value - mean) / std per channel. Audio: ``input_values`` (n, samples) at ``rate`` Hz,
+    zero mean and unit variance per sample."""
+
+    modality: Modality
+    channels: int = 3
+    size: tuple[int, int] = (224, 224)
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    rate: int = 16000
+
+
+class Source(nn.Module):
+    """Base of theta for images and audio: native inputs to tokens (n, T, width), every token real. Text bodies have
+    their word embeddings, an ``nn.Embedding``, instead."""
+
+    native: Native
+    grid: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Family:
     """A family of architectures. ``model_types``: values of ``model_type`` in a Hugging Face config.
 
-    build(config) makes a body with random weights from ``Body.config_dict()``; load(folder) gives
-    (body, source embedder) with the folder's weights; twin() is a tiny config for tests.
+    build(config) makes a body with random weights from ``Body.config_dict()``; load(folder, config, tensors) gives
+    (body, source embedder) with the folder's weights; twin() is a tiny config for tests; source(config, body) makes a
+    source embedder with random weights. attentions: the choices of attention it offers, the first being its own.
     """
 
     name: str
@@ -79,6 +184,9 @@ class Family:
     build: Callable[[dict[str, Any]], Body]
     load: Callable[..., tuple[Body, nn.Module]]
     twin: Callable[[], dict[str, Any]]
+    source: Callable[[dict[str, Any], Body], nn.Module]
+    attentions: tuple[str, ...] = ("bidirectional",)
+    shapes: str = "series, grids, volumes, tables; ragged series"
 
 
 @dataclass(frozen=True)
@@ -98,12 +206,38 @@ class Named:
 
 @dataclass
 class Backbone:
-    """A loaded backbone. ``source(inputs)`` embeds native inputs (dict of tensors) into tokens and mask."""
+    """A loaded backbone. ``source``: theta, an ``nn.Embedding`` for text, a ``Source`` otherwise."""
 
     info: BackboneInfo
     body: Body
     source: nn.Module
     folder: str | None
+
+    @property
+    def modality(self) -> Modality:
+        return self.info.modality
+
+    @property
+    def native(self) -> Native:
+        """What ``source_tokens`` takes; the image statistics come from the folder's preprocessor_config.json."""
+        if not isinstance(self.source, Source):
+            return Native("text")
+        native = self.source.native
+        path = None if self.folder is None else Path(self.folder) / "preprocessor_config.json"
+        if path is None or not path.exists():
+            return native
+        try:
+            given = json.loads(path.read_text())
+        except ValueError:
+            return native
+        found: dict[str, Any] = {}
+        for key, name in (("mean", "image_mean"), ("std", "image_std")):
+            values = given.get(name)
+            if isinstance(values, list) and len(values) == native.channels:
+                found[key] = tuple(float(v) for v in values)
+        if native.modality == "audio" and given.get("sampling_rate"):
+            found["rate"] = int(given["sampling_rate"])
+        return replace(native, **found)
 
     def encode(self, passages: list[str] | tuple[str, ...], *, max_tokens: int) -> dict[str, Tensor]:
         """Text to native inputs ``input_ids`` and ``attention_mask`` (n, T) with the backbone's own tokeniser."""
@@ -114,15 +248,39 @@ class Backbone:
         tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.padding_side = "right"
         encoded = tokenizer(
             list(passages), truncation=True, max_length=max_tokens, padding="max_length", return_tensors="pt"
         )
         return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"].bool()}
 
     @torch.no_grad()
-    def source_tokens(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """theta: native inputs -> tokens (n, T, width) and mask (n, T)."""
-        return self.source(inputs["input_ids"]), inputs["attention_mask"]
+    def source_tokens(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+        """theta: native inputs -> tokens (n, T, width), mask (n, T) and the tokens' grid."""
+        if "input_ids" in inputs:
+            tokens = self.source(inputs["input_ids"])
+            return tokens, inputs["attention_mask"], (tokens.shape[1],)
+        values = inputs["pixel_values"] if "pixel_values" in inputs else inputs["input_values"]
+        tokens = self.source(values)
+        grid = getattr(self.source, "grid", None) or (tokens.shape[1],)
+        return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device), grid
+
+    @torch.no_grad()
+    def token_rms(self) -> float:
+        """Root mean square of theta's tokens: the scale the body expects of a token's entries. Text: of all word
+        embeddings. Images and audio: of smooth random inputs of unit variance, fixed by seed."""
+        if isinstance(self.source, nn.Embedding):
+            return float(self.source.weight.square().mean().sqrt())
+        native = self.native
+        generator = torch.Generator().manual_seed(0)
+        if native.modality == "image":
+            coarse = torch.randn(8, native.channels, 16, 16, generator=generator)
+            values = nn.functional.interpolate(coarse, size=native.size, mode="bilinear", align_corners=False)
+        else:
+            coarse = torch.randn(8, 1, 2000, generator=generator)
+            values = nn.functional.interpolate(coarse, size=16000, mode="linear", align_corners=False)[:, 0]
+        values = (values - values.mean()) / values.std()
+        return float(self.source(values).square().mean().sqrt())
 
 
 def _hash_tokens(passages: list[str] | tuple[str, ...], *, vocabulary: int, max_tokens: int) -> dict[str, Tensor]:

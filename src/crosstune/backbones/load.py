@@ -27,7 +27,7 @@ from crosstune.backbones.contract import (
     shuffle_within_tensors,
 )
 from crosstune.discovery import discover, suggest
-from crosstune.errors import WeightsError
+from crosstune.errors import UsageError, WeightsError
 
 FILES = [
     "config.json",
@@ -192,9 +192,10 @@ def _read_tensors(folder: Path, *, allow_pickle: bool) -> tuple[dict[str, Tensor
     )
 
 
-def _random_source(body: Body, vocabulary: int, seed: int) -> nn.Embedding:
-    generator = torch.Generator().manual_seed(seed)
-    return nn.Embedding.from_pretrained(torch.randn(vocabulary, body.width, generator=generator) * 0.05, freeze=True)
+def _random_source(family: Family, config: dict[str, Any], body: Body, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return family.source(config, body).requires_grad_(False)
 
 
 def _build_random(family: Family, config: dict[str, Any], seed: int) -> Body:
@@ -204,13 +205,14 @@ def _build_random(family: Family, config: dict[str, Any], seed: int) -> Body:
 
 
 def _build_pretrained(
-    family: Family, folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]
+    family: Family, folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], options: dict[str, Any]
 ) -> tuple[Body, nn.Module]:
     try:
         # architectures draw initial weights before the stored ones replace them: keep the caller's generator out
         with torch.random.fork_rng(devices=[]):
-            return family.load(str(folder), config, tensors)
-    except (KeyError, RuntimeError, TypeError, ValueError) as problem:
+            body, source = family.load(str(folder), config, tensors, **options)
+            return body, source.requires_grad_(False)
+    except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as problem:
         reason = str(problem).strip() or type(problem).__name__
         raise WeightsError(
             f"the weights in {str(folder)!r} do not fit its config.json: {reason}",
@@ -219,19 +221,24 @@ def _build_pretrained(
         ) from None
 
 
-def load_backbone(name: str, *, weights: Weights = "pretrained", seed: int = 0, allow_pickle: bool = False) -> Backbone:
+def load_backbone(
+    name: str, *, weights: Weights = "pretrained", seed: int = 0, allow_pickle: bool = False,
+    attention: str | None = None,
+) -> Backbone:  # fmt: skip
     """Load a backbone by name ("minilm", "twin-bert"), folder or hub id.
 
     weights: "pretrained"; "random" (same architecture, its own initialisation, by seed); "shuffled" (pretrained
-    values permuted within each tensor). Raises WeightsError (exit code 4) with the fix when weights are missing,
-    refused or not what their checksum says.
+    values permuted within each tensor). attention: "causal" or "bidirectional", where the architecture offers a choice;
+    None takes its own. Raises WeightsError (exit code 4) with the fix when weights are missing, refused or not what
+    their checksum says, and UsageError for an attention that the family does not offer.
     """
     if name.startswith("twin-"):
         family = families().get(name.removeprefix("twin-"))
         if family is None:
             raise WeightsError(f"no backbone {name!r}", fix=suggest(name, [f"twin-{f}" for f in families()]))
-        body = _build_random(family, family.twin(), seed)
-        source: nn.Module = _random_source(body, int(family.twin().get("vocab_size", 512)), seed)
+        options = _options(family, attention)
+        body = _build_random(family, family.twin() | options, seed)
+        source = _random_source(family, family.twin(), body, seed)
         return _assemble(name, body, source, family, "random weights", "random", None, None, None, None, seed)
     folder, origin, entry = _resolve(name, allow_pickle=allow_pickle)
     try:
@@ -241,14 +248,10 @@ def load_backbone(name: str, *, weights: Weights = "pretrained", seed: int = 0, 
     model_type = str(config.get("model_type"))
     family = next((f for f in families().values() if model_type in f.model_types), None)
     if family is None:
-        known = sorted(t for f in families().values() for t in f.model_types)
-        raise WeightsError(
-            f"architecture {model_type!r} of {name!r} is not supported",
-            cause="no adapter for this family",
-            fix=f"use one of: {', '.join(known)}",
-        )
+        family = _generic(name, model_type, config)
+    options = _options(family, attention)
     tensors, digest = _read_tensors(folder, allow_pickle=allow_pickle)
-    body, source = _build_pretrained(family, folder, config, tensors)
+    body, source = _build_pretrained(family, folder, config, tensors, options)
     if weights == "random":
         body = _build_random(family, body.config_dict(), seed)
     elif weights == "shuffled":
@@ -257,6 +260,33 @@ def load_backbone(name: str, *, weights: Weights = "pretrained", seed: int = 0, 
         name, body, source, family, origin, weights, str(folder), digest,
         entry.revision if entry else None, entry.license if entry else _license(folder), seed, _hub_id(name, entry),
     )  # fmt: skip
+
+
+def _generic(name: str, model_type: str, config: dict[str, Any]) -> Family:
+    """The adapter for architectures without a family of their own; WeightsError with the reason where it cannot be."""
+    from crosstune.backbones.generic import reason_against
+
+    reason = reason_against(config)
+    if reason is not None:
+        known = sorted(t for f in families().values() for t in f.model_types)
+        raise WeightsError(
+            f"architecture {model_type!r} of {name!r} is not supported", cause=reason,
+            fix=f"use an encoder that takes inputs_embeds, or one of: {', '.join(known)}",
+        )  # fmt: skip
+    return families()["generic"]
+
+
+def _options(family: Family, attention: str | None) -> dict[str, Any]:
+    """The choice of attention as a setting of the family's body."""
+    if attention is None and len(family.attentions) == 1:
+        return {}
+    chosen = attention or family.attentions[0]
+    if chosen not in family.attentions:
+        raise UsageError(
+            f"the attention of {family.name} cannot be {chosen!r}", cause="the architecture does not allow it",
+            fix=f"leave --attention out, or use one of: {', '.join(family.attentions)}",
+        )  # fmt: skip
+    return {"attention": chosen} if len(family.attentions) > 1 else {}
 
 
 def _hub_id(name: str, entry: Named | None) -> str | None:

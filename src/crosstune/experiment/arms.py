@@ -162,11 +162,6 @@ class ArmResult:
     score: float
 
 
-def token_rms(backbone: Backbone) -> float:
-    """Root mean square of the pretrained input embeddings: the scale the body expects of a token's entries."""
-    return float(backbone.source.weight.square().mean().sqrt())  # type: ignore[operator, union-attr]
-
-
 def run_arm(
     arm: Arm, seed: int, *, folder: RunFolder, backbone: Backbone, bank: SourceBank | None, train: Dataset,
     validation: Dataset, metric: Any, tokens: int | None, checkpoint_seconds: float, flag: StopFlag,
@@ -180,7 +175,7 @@ def run_arm(
         train, backbone.body, tokens=tokens, linear_part=arm.method.linear_part,
         embedder_seed=streams.seed_for("embedder") % 2**31,
     )  # fmt: skip
-    model = build_model(config, backbone.body, train, token_rms=token_rms(backbone))
+    model = build_model(config, backbone.body, train, token_rms=backbone.token_rms())
     state = State(
         model=model, backbone=backbone, train=train, validation=validation, metric=metric, monitor=monitor, source=bank,
         max_head_rows=arm.max_head_rows, selection_rows=arm.selection_rows, probe_rows=arm.probe_rows,

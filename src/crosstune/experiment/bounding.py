@@ -32,7 +32,8 @@ def target_features(model: CrossModalModel, body: Body, part: Dataset) -> Tensor
     for some in chunks(len(part), 64):
         x, lengths, _ = batch(part, some)
         tokens, mask = model.tokens(x, lengths)
-        parts.append(token_means(body.eval()(tokens, mask)[-1], mask))
+        grid = model.grid(tokens.shape[1], tuple(x.shape[2:]))
+        parts.append(token_means(body.eval()(tokens, mask, grid)[-1], mask))
     return torch.cat(parts)
 
 

@@ -11,7 +11,6 @@ from crosstune.assembly import build_model, plan_model
 from crosstune.backbones import load_backbone
 from crosstune.data import split
 from crosstune.errors import DataError
-from crosstune.experiment.arms import token_rms
 from crosstune.experiment.bounding import measure, target_features, trained_source
 from crosstune.records import Dataset
 from crosstune.seeding import Streams
@@ -95,7 +94,7 @@ def _score(name: str, train: Dataset, some: Dataset, labels: np.ndarray, seed: i
     streams = Streams(seed)
     backbone = load_backbone(name)
     config = plan_model(train, backbone.body, linear_part=False, embedder_seed=streams.seed_for("embedder") % 2**31)
-    model = build_model(config, backbone.body, train, token_rms=token_rms(backbone))
+    model = build_model(config, backbone.body, train, token_rms=backbone.token_rms())
     bank, predictor = trained_source(backbone, "documentation", model, train, labels="clusters:40", tau=1.0, seed=seed)
     report = measure(model, backbone.body, bank, predictor, some, labels, with_error=False)
     features = target_features(model, backbone.body, some)

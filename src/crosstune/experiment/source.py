@@ -48,18 +48,18 @@ def source_bank(
     texts = [proxy.passages[i] for i in rows]
     labels = torch.from_numpy(np.asarray(proxy.labels)[rows]).long()
     inputs = backbone.encode(texts, max_tokens=tokens)
-    embedded, mask = backbone.source_tokens(inputs)
+    embedded, mask, grid = backbone.source_tokens(inputs)
     info = backbone.info
     key = f"{info.name} {info.weights} {info.seed} {info.sha256} {proxy.digest} {passages} {tokens} 1"
     path = cache_folder() / "features" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
     hidden = _cached(path, (len(texts), info.hidden))
     if hidden is None:
-        hidden = mean_hidden(backbone.body, embedded, mask, on_share=on_share)
+        hidden = mean_hidden(backbone.body, embedded, mask, grid, on_share=on_share)
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
             write_bytes(path, save({"hidden": hidden.contiguous()}))
     return SourceBank(
         tokens=embedded, mask=mask, hidden=hidden, labels=labels, holdout=torch.zeros(len(labels), dtype=torch.bool),
-        classes=tuple(proxy.classes), name=proxy_name,
+        classes=tuple(proxy.classes), name=proxy_name, grid=grid,
     )  # fmt: skip
 
 

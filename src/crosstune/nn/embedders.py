@@ -61,7 +61,7 @@ class PatchEmbedder(Embedder):
         super().__init__()
         self.channels, self.plan, self.width = channels, plan, width
         self.grid = plan.grid
-        volume = math.prod(plan.window)
+        volume = math.prod(w // plan.pool for w in plan.window)
         self.features = channels * (2 * volume + 2)
         self.statistics = 4 * channels + 1
 
@@ -81,9 +81,11 @@ class PatchEmbedder(Embedder):
         size = tuple(x.shape[2:])
         padded = self.plan.padded_for(size)
         pad = [amount for n, p in zip(reversed(size), reversed(padded)) for amount in (0, max(0, p - n))]
-        x = F.pad(x, pad)
+        x, pool = F.pad(x, pad), self.plan.pool
+        if pool > 1:
+            x = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(size) - 1](x, pool)
         for axis, (w, s) in enumerate(zip(self.plan.window, self.plan.stride)):
-            x = x.unfold(2 + axis, w, s)
+            x = x.unfold(2 + axis, w // pool, s // pool)
         spatial = len(size)
         x = x.flatten(2 + spatial).flatten(2, 1 + spatial)  # (B, C, tokens, volume)
         return x.transpose(1, 2)
@@ -130,9 +132,14 @@ class PatchEmbedder(Embedder):
             window, stride = self.plan.window[-1], self.plan.stride[-1]
             needed = ((lengths - window + stride - 1).div(stride, rounding_mode="floor") + 1).clamp_min(1)
             mask = torch.arange(windows.shape[1], device=x.device)[None, :] < needed[:, None]
-        w_count = inside.sum(-1).clamp_min(1)
+        w_count = inside.sum(-1).clamp_min(self.plan.pool ** -len(self.plan.window))
         w_mean = windows.sum(-1) / w_count
-        w_spread = _spread(windows.square().sum(-1) / w_count, w_mean)
+        # where values are pooled, the spread still is that of the samples
+        squares = windows.square() if self.plan.pool == 1 else self._windows(x.square())
+        w_spread = _spread(squares.sum(-1) / w_count, w_mean)
+        if self.plan.pool > 1:
+            # a pooled value at the signal's end is a mean over what is real, not over the padding
+            windows = windows / inside.clamp_min(self.plan.pool ** -len(self.plan.window))
         features = torch.cat(
             [windows.flatten(2), windows.asinh().flatten(2), w_mean.flatten(2), w_spread.flatten(2)], dim=-1
         )

@@ -45,7 +45,7 @@ def token_means(tokens: Tensor, mask: Tensor) -> Tensor:
 
 
 def pool_layers(hidden: Hidden, mask: Tensor) -> Tensor:
-    """Masked mean and maximum over tokens of every layer: (B, layers * 2 * H)."""
+    """Masked mean and maximum over tokens of every hidden state: (B, 2 * sum of widths)."""
     parts = []
     for states in hidden:
         parts.append(token_means(states, mask))
@@ -56,10 +56,10 @@ def pool_layers(hidden: Hidden, mask: Tensor) -> Tensor:
 class PooledHead(nn.Module):
     """Outputs (B, K) from features pooled over tokens of all layers, plus a linear map of raw features (B, R)."""
 
-    def __init__(self, hidden: int, layers: int, outputs: int, raw_width: int = 0) -> None:
+    def __init__(self, widths: tuple[int, ...], outputs: int, raw_width: int = 0) -> None:
         super().__init__()
         self.outputs, self.raw_width = outputs, raw_width
-        width = (layers + 1) * 2 * hidden
+        width = 2 * sum(widths)
         self.features = Standardiser(width)
         self.linear = nn.Linear(width, outputs)
         nn.init.zeros_(self.linear.weight)
@@ -88,8 +88,7 @@ class FieldHead(nn.Module):
 
     def __init__(
         self,
-        hidden: int,
-        layers: int,
+        widths: tuple[int, ...],
         plan: PatchPlan,
         out_channels: int,
         out_size: tuple[int, ...],
@@ -101,7 +100,7 @@ class FieldHead(nn.Module):
         self.out_stride = tuple(max(1, math.ceil(s * o / n)) for s, n, o in zip(plan.stride, plan.size, out_size))
         self.out_window = tuple(max(1, round(w * q / s)) for w, q, s in zip(plan.window, self.out_stride, plan.stride))
         self.raw_width, self.rank = raw_width, rank
-        width = (layers + 1) * hidden
+        width = sum(widths)
         self.features = Standardiser(width)
         self.linear = nn.Linear(width, out_channels * math.prod(self.out_window))
         nn.init.zeros_(self.linear.weight)
@@ -114,7 +113,8 @@ class FieldHead(nn.Module):
             nn.init.zeros_(self.skip_out.bias)
 
     def token_features(self, hidden: Hidden, tokens: int) -> Tensor:
-        """(B, tokens, layers * H): the grid's tokens only, without the statistics token before them."""
+        """(B, tokens, sum of widths): the grid's tokens only, without the statistics token before them. Hierarchical
+        bodies give every scale at the tokens' grid."""
         return torch.cat([states[:, 1 : 1 + tokens] for states in hidden], dim=-1)
 
     def _geometry(self, size: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:

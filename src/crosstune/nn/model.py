@@ -20,10 +20,9 @@ class Body(Protocol):
     """What the model needs from a backbone: token width in, hidden states of every layer out."""
 
     width: int
-    hidden: int
-    layers: int
+    widths: tuple[int, ...]
 
-    def __call__(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, ...]: ...
+    def __call__(self, tokens: Tensor, mask: Tensor, grid: tuple[int, ...] | None) -> tuple[Tensor, ...]: ...
 
 
 class ModelConfig(BaseModel):
@@ -40,6 +39,7 @@ class ModelConfig(BaseModel):
     categories: dict[int, int] = {}
     window: tuple[int, ...] = ()
     stride: tuple[int, ...] = ()
+    pool: int = 1
     linear_part: bool = False
     rank: int = 0
     raw_limit: int = 4096
@@ -47,7 +47,7 @@ class ModelConfig(BaseModel):
 
     @property
     def plan(self) -> PatchPlan:
-        return PatchPlan(self.shape[1:], self.window, self.stride)
+        return PatchPlan(self.shape[1:], self.window, self.stride, self.pool)
 
     @property
     def is_table(self) -> bool:
@@ -81,26 +81,34 @@ class CrossModalModel(nn.Module):
             self.raw = RawFeatures(shape, ragged=config.ragged, categories=config.categories, limit=config.raw_limit)
         raw_width = self.raw.width if self.raw is not None else 0
         if config.kind == "dense":
-            self.head = FieldHead(
-                body.hidden, body.layers, config.plan, config.outputs, config.out_size, raw_width, config.rank
-            )
+            self.head = FieldHead(body.widths, config.plan, config.outputs, config.out_size, raw_width, config.rank)
         else:
-            self.head = PooledHead(body.hidden, body.layers, config.outputs, raw_width)
+            self.head = PooledHead(body.widths, config.outputs, raw_width)
         self.scaler = TargetScaler(config.outputs) if config.kind in ("regression", "dense") else None
 
     def tokens(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Tokens (B, T, D) in the body's input space, and their mask (B, T)."""
         return self.embedder(self.normaliser(x), lengths)
 
-    def hidden(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        """Hidden states of every layer, the body's input included: layers + 1 tensors (B, T, H)."""
-        return self.body(tokens, mask)
+    def grid(self, tokens: int, size: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """Extents of the places that so many tokens belong to; ``size``: of the signal, for grids of several axes."""
+        if self.config.is_table:
+            return (tokens,)
+        if len(self.config.window) == 1:
+            return (tokens - 1,)
+        return self.config.plan.grid_for(size or self.config.shape[1:])
+
+    def hidden(self, tokens: Tensor, mask: Tensor, size: tuple[int, ...] = ()) -> tuple[Tensor, ...]:
+        """Hidden states of every layer, the body's input included: layers + 1 tensors (B, T, H). size: of the signal
+        the tokens were made from, where it is not the one the model was made for."""
+        return self.body(tokens, mask, self.grid(tokens.shape[1], size))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         z = self.normaliser(x)
         tokens, mask = self.embedder(z, lengths)
         raw = self.raw(z, lengths) if self.raw is not None else None
-        return self.head(self.hidden(tokens, mask), mask, raw, tuple(x.shape[2:]))
+        size = tuple(x.shape[2:])
+        return self.head(self.hidden(tokens, mask, size), mask, raw, size)
 
     def canonical(self, outputs: Tensor) -> Tensor:
         """Outputs to canonical predictions (records.py), float64."""

@@ -8,17 +8,22 @@ from dataclasses import dataclass
 
 from crosstune.errors import TaskError
 
+MOST_VALUES = 2048  # of a window, channels included: the embedder's weights per token width
+
 
 @dataclass(frozen=True)
 class PatchPlan:
     """Windows of ``window`` samples every ``stride`` samples along each spatial axis.
 
-    ``size`` is the signal's extent the plan was made for; the last windows may reach behind it (zero padded).
+    ``size`` is the signal's extent the plan was made for; the last windows may reach behind it (zero padded). Long
+    windows of many channels are read at a coarser step: ``pool`` samples along each axis are averaged first (window and
+    stride are multiples of it), so that a token's features stay few.
     """
 
     size: tuple[int, ...]
     window: tuple[int, ...]
     stride: tuple[int, ...]
+    pool: int = 1
 
     def grid_for(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """Number of windows per axis that cover a signal of this extent."""
@@ -40,7 +45,9 @@ class PatchPlan:
         return tuple((g - 1) * s + w for g, s, w in zip(grid, self.stride, self.window))
 
 
-def plan_patches(size: tuple[int, ...], *, tokens: int, limit: int, overlap: bool = True) -> PatchPlan:
+def plan_patches(
+    size: tuple[int, ...], *, tokens: int, limit: int, overlap: bool = True, channels: int = 1
+) -> PatchPlan:
     """Choose windows so that about ``tokens`` of them (never more than ``limit``) cover a signal of extent ``size``.
 
     Every axis is cut into the same number of strides, the largest whose windows fit the budget; short axes use less of
@@ -57,5 +64,17 @@ def plan_patches(size: tuple[int, ...], *, tokens: int, limit: int, overlap: boo
         window = tuple(min(n, max(lowest, 2 * s)) if overlap else s for n, s in zip(size, stride))
         plan = PatchPlan(tuple(size), window, stride)
         if plan.tokens <= budget:
-            return plan
-    return PatchPlan(tuple(size), tuple(size), tuple(size))
+            return _pooled(plan, channels)
+    return _pooled(PatchPlan(tuple(size), tuple(size), tuple(size)), channels)
+
+
+def _pooled(plan: PatchPlan, channels: int) -> PatchPlan:
+    """The plan with the smallest pooling that keeps a window's values below ``MOST_VALUES``."""
+    for pool in range(1, max(plan.window) + 1):
+        window = tuple(math.ceil(w / pool) * pool for w in plan.window)
+        if channels * math.prod(w // pool for w in window) <= MOST_VALUES:
+            break
+    if pool == 1:
+        return plan
+    stride = tuple(math.ceil(s / pool) * pool for s in plan.stride)
+    return PatchPlan(plan.size, window, stride, pool)

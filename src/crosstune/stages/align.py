@@ -115,7 +115,7 @@ class _Problem:
         return self.state.model.tokens(x, lengths)
 
     def hidden(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        return token_means(self.body(tokens, mask)[-1], mask)
+        return token_means(self.body(tokens, mask, self.state.model.grid(tokens.shape[1]))[-1], mask)
 
     def points(self, tokens: Tensor, mask: Tensor, hidden: Tensor | None, labels: Tensor) -> tuple[Tensor, Tensor]:
         if self.config.space == "hidden":

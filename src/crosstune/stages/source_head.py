@@ -42,14 +42,16 @@ class SourceHeadConfig(StageConfig):
 
 @torch.no_grad()
 def mean_hidden(
-    body: Body, tokens: Tensor, mask: Tensor, *, batch_size: int = 64, on_share: Callable[[float], None] | None = None
-) -> Tensor:
-    """Last layer's mean over valid tokens, (n, H), body in evaluation mode. ``on_share`` hears how far."""
+    body: Body, tokens: Tensor, mask: Tensor, grid: tuple[int, ...] | None = None, *, batch_size: int = 64,
+    on_share: Callable[[float], None] | None = None,
+) -> Tensor:  # fmt: skip
+    """Last layer's mean over valid tokens, (n, H), body in evaluation mode. grid: of the tokens, None for a sequence.
+    ``on_share`` hears how far."""
     body.eval()
     parts = []
     for start in range(0, len(tokens), batch_size):
         m = mask[start : start + batch_size]
-        parts.append(token_means(body(tokens[start : start + batch_size], m)[-1], m))
+        parts.append(token_means(body(tokens[start : start + batch_size], m, grid)[-1], m))
         if on_share is not None:
             on_share(min(1.0, (start + batch_size) / len(tokens)))
     return torch.cat(parts)

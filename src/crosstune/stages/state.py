@@ -32,8 +32,9 @@ class StageConfig(BaseModel):
 class SourceBank:
     """The labelled source proxy seen through the pretrained body.
 
-    tokens (n, T, D) and mask (n, T): theta's output; hidden (n, H): mean of the last layer over tokens, the space in
-    which the source predictor is linear; labels (n,); holdout (n,) booleans: rows the predictor was not trained on.
+    tokens (n, T, D), mask (n, T), grid (extents of the T places, None for a sequence): theta's output; hidden (n, H):
+    mean of the last layer over tokens, the space in which the source predictor is linear; labels (n,); holdout (n,)
+    booleans: rows the predictor was not trained on.
     """
 
     tokens: Tensor
@@ -43,6 +44,7 @@ class SourceBank:
     holdout: Tensor
     classes: tuple[str, ...]
     name: str
+    grid: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

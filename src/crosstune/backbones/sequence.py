@@ -115,7 +115,7 @@ def drop_module(model: nn.Module, target: nn.Module) -> None:
 
 def longest_list(model: nn.Module, count: int) -> list[nn.Module]:
     """The ModuleList of ``count`` layers that holds the most parameters."""
-    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == count]
+    lists: list[Any] = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == count]
     if not lists:
         return []
     return list(max(lists, key=_size))

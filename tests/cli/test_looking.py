@@ -48,7 +48,7 @@ def test_inspect_says_what_is_there_and_what_would_be_done(files: Path, capsys: 
     assert found["missing"] == pytest.approx(0.05, abs=0.02)
 
 
-@pytest.mark.parametrize("what", ["methods", "backbones", "tasks", "metrics", "floors", "proxies"])
+@pytest.mark.parametrize("what", ["methods", "backbones", "tasks", "kinds", "metrics", "floors", "proxies"])
 def test_list(what: str, capsys: Any) -> None:
     code, out, _ = support.call(capsys, "list", what, "--json")
     assert code == 0
@@ -61,7 +61,8 @@ def test_list(what: str, capsys: Any) -> None:
     for expected in {
         "methods": ["recraft", "recraft-reference", "finetune", "frozen", "scratch"],
         "backbones": ["minilm", "twin-bert"],
-        "tasks": ["classification", "multilabel", "regression", "dense"],
+        "tasks": [],
+        "kinds": ["classification", "multilabel", "regression", "dense"],
         "metrics": ["error", "rmse"],
         "floors": ["majority", "nearest", "linear", "boosting"],
         "proxies": ["documentation"],

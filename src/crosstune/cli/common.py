@@ -11,7 +11,12 @@ import typer
 
 from crosstune.errors import UsageError
 
-Data = Annotated[str, typer.Argument(help="A file: .npz, .npy, CSV, Parquet, HDF5 (file.h5 or file.h5::key).")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="A file: .npz, .npy, CSV, Parquet, HDF5 (file.h5 or file.h5::key); or a task, suite/name, with --data."
+    ),
+]
 Run = Annotated[str, typer.Argument(help="A run folder.")]
 Target = Annotated[str | None, typer.Option(help="Key or column of the target (several columns: a,b,c).")]
 Groups = Annotated[str | None, typer.Option(help="Key or column of the groups that must not straddle a split.")]
@@ -23,6 +28,14 @@ Accept = Annotated[list[str] | None, typer.Option(help="Accept a finding that wo
 AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Allow unpickling of files you trust.")]
 DropMissing = Annotated[bool, typer.Option("--drop-missing-target", help="Leave out rows without a target.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Path = Annotated[str | None, typer.Option("--data", help="Where the files of a benchmark task lie.")]
+Protocol = Annotated[
+    str | None, typer.Option(help="Of a task: clean (the default), shipped or official (`crosstune list tasks`).")
+]
+LimitRows = Annotated[
+    str | None, typer.Option("--limit", help="Of a task: at most so many rows of a part: train=200,test=50.")
+]
+Part = Annotated[str | None, typer.Option(help="Of a task: train, validation, test or all.")]
 KINDS = ("classification", "multilabel", "regression", "dense")
 
 
@@ -148,3 +161,61 @@ def parse_names(text: str | None) -> Any:
     if text is None or text == "auto":
         return "auto"
     return () if text == "none" else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parse_limit(text: str | None) -> dict[str, int]:
+    """ "train=200,test=50": at most so many rows of each part."""
+    out: dict[str, int] = {}
+    for pair in (text or "").split(","):
+        if not text:
+            break
+        name, _, value = pair.strip().partition("=")
+        if name not in ("train", "validation", "test") or not value.isdigit() or int(value) < 1:
+            raise UsageError(
+                f"--limit {text!r}: {pair.strip()!r} is not part=rows",
+                fix="for instance --limit train=200,validation=50,test=50",
+            )
+        out[name] = int(value)
+    return out
+
+
+def chosen_task(
+    context: typer.Context, data: str, path: str | None, protocol: str | None, limit: str | None, *,
+    taboo: tuple[str, ...] = (),
+) -> Any:  # fmt: skip
+    """The task that DATA names, or None for a file. taboo: options that a task decides itself. UsageError for
+    options that belong to the other of the two."""
+    from crosstune.experiment.binding import choose, names_task
+
+    parse_limit(limit)
+    if path is None and not names_task(data):
+        stray = [f"--{name}" for name, value in (("protocol", protocol), ("limit", limit)) if value is not None]
+        if stray:
+            raise UsageError(
+                f"{' and '.join(stray)} belong{'s' * (len(stray) == 1)} to a task, and {data!r} is none",
+                fix="name a task as suite/name (`crosstune list tasks`) and its files with --data PATH",
+            )
+        return None
+    given = [f"--{name.replace('_', '-')}" for name in taboo if _was_given(context, name)]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)}: task {data!r} decides that itself",
+            fix=f"leave {'it' if len(given) == 1 else 'them'} out, or fit the file alone, without the task",
+        )
+    return choose(data, path, protocol=protocol or "clean", limit=parse_limit(limit))
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def task_part(chosen: Any, part: str | None, *, sealed_by: str | None = None) -> Any:
+    """The rows of one part of a task, the test part unless asked otherwise. sealed_by: a run whose own sealed test
+    rows are not to be scored by a back door; RunError then."""
+    from crosstune.experiment.binding import load_task, part_of, refuse_sealed
+
+    loaded = load_task(chosen)
+    if sealed_by is not None and (part or "test") in ("test", "all"):
+        refuse_sealed(sealed_by, loaded)
+    return part_of(loaded, part or "test")

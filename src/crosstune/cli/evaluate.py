@@ -12,8 +12,13 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
+    context: typer.Context,
     run: common.Run,
     data: common.Data,
+    path: common.Path = None,
+    protocol: common.Protocol = None,
+    limit: common.LimitRows = None,
+    part: common.Part = None,
     target: common.Target = None,
     lengths: common.Lengths = None,
     features: common.Features = None,
@@ -26,10 +31,14 @@ def evaluate(
     from crosstune.runs import load_model
 
     model = load_model(run)
-    dataset = common.read_data(
-        data, target=target, lengths=lengths, features=features or model.columns_for(data), task=model.kind,
-        allow_pickle=allow_pickle, classes=model.classes,
-    )  # fmt: skip
+    chosen = common.chosen_task(context, data, path, protocol, limit, taboo=("target", "lengths", "features"))
+    if chosen is not None:
+        dataset = common.task_part(chosen, part, sealed_by=run)
+    else:
+        dataset = common.read_data(
+            data, target=target, lengths=lengths, features=features or model.columns_for(data), task=model.kind,
+            allow_pickle=allow_pickle, classes=model.classes,
+        )  # fmt: skip
     with Progress(None) as progress:
         scores = score(model, dataset, on_share=progress.share)
     if json:

@@ -8,6 +8,11 @@ import typer
 
 from crosstune.cli import common
 
+# what a benchmark task decides itself
+OF_FILES = (
+    "target", "groups", "task", "time", "lengths", "features", "split", "fractions", "accept", "drop_missing_target",
+)  # fmt: skip
+
 
 def register(app: typer.Typer) -> None:
     app.command()(fit)
@@ -16,6 +21,9 @@ def register(app: typer.Typer) -> None:
 def fit(
     context: typer.Context,
     data: common.Data,
+    path: common.Path = None,
+    protocol: common.Protocol = None,
+    limit: common.LimitRows = None,
     target: common.Target = None,
     groups: common.Groups = None,
     task: common.Task = None,
@@ -54,19 +62,32 @@ def fit(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run in the same folder.")] = False,
     json: common.Json = False,
 ) -> None:
-    """Make a model from a file, with floors and controls in the same budget, and say whether it was worth it."""
+    """Make a model from a file, with floors and controls in the same budget, and say whether it was worth it.
+
+    DATA may also name a benchmark task (suite/name); its files, split, metric and loss then follow --data and
+    --protocol.
+    """
     from crosstune.cli.running import go
 
+    chosen = common.chosen_task(context, data, path, protocol, limit, taboo=OF_FILES)
     request = make_request(
         backbone=backbone, method=method, budget=budget, seeds=seeds, metric=metric, floors=floors, controls=controls,
         tokens=tokens, settings=settings, split=split, fractions=fractions, split_seed=split_seed, accept=accept,
         threads=threads, allow_pickle=allow_pickle, proxy=proxy, checkpoint_every=checkpoint_every,
     )  # fmt: skip
-    dataset = common.read_data(
-        data, target=target, groups=groups, time=time, lengths=lengths, features=features, task=task,
-        allow_pickle=allow_pickle, drop_missing=drop_missing_target,
-    )  # fmt: skip
-    folder = start(dataset, request, out, given=given_flags(context), overwrite=overwrite)
+    loaded = None
+    if chosen is not None:
+        from crosstune.experiment.binding import bind, load_task
+
+        request = bind(request, chosen)
+        loaded = load_task(chosen, seed=request.split_seed)
+        dataset = loaded.dataset
+    else:
+        dataset = common.read_data(
+            data, target=target, groups=groups, time=time, lengths=lengths, features=features, task=task,
+            allow_pickle=allow_pickle, drop_missing=drop_missing_target,
+        )  # fmt: skip
+    folder = start(dataset, request, out, given=given_flags(context), overwrite=overwrite, task=loaded)
     go(folder, as_json=json)
 
 
@@ -108,7 +129,9 @@ def make_request(
     return request
 
 
-def start(dataset: Any, request: Any, out: str | None, *, given: dict[str, str], overwrite: bool) -> Any:
+def start(
+    dataset: Any, request: Any, out: str | None, *, given: dict[str, str], overwrite: bool, task: Any = None
+) -> Any:
     """Prepare the run folder; says what was inferred."""
     import sys
     from pathlib import Path
@@ -118,16 +141,23 @@ def start(dataset: Any, request: Any, out: str | None, *, given: dict[str, str],
 
     for line in describe(dataset):
         common.say(line)
+    for note in task.notes if task else ():
+        common.say(f"note   {note}")
     if out is None:
-        out = str(Path("runs") / f"{dataset.name}-{request.method}-{request.digest(dataset_digest(dataset))[:8]}")
-    folder, existed = prepare(dataset, request, out, command=sys.argv, given=given, overwrite=overwrite)
+        out = str(
+            Path("runs")
+            / f"{dataset.name.replace('/', '-')}-{request.method}-{request.digest(dataset_digest(dataset))[:8]}"
+        )
+    folder, existed = prepare(dataset, request, out, command=sys.argv, given=given, overwrite=overwrite,
+                              task=task)  # fmt: skip
     if existed:
         common.say(f"run    {folder.path} holds this very run already ({folder.record()['status']})")
     else:
         rows = folder.record()["task"]["rows"]
         strategy = folder.record()["task"]["split"]["strategy"]
+        sealed = "the validation rows themselves" if folder.record()["task"]["selected_on"] == "test" else "sealed"
         common.say(
-            f"split  {rows['train']} train, {rows['validation']} validation, {rows['test']} test (sealed); {strategy}"
+            f"split  {rows['train']} train, {rows['validation']} validation, {rows['test']} test ({sealed}); {strategy}"
         )
         for finding in folder.record()["findings"]:
             common.say(f"{finding['severity']:6} {finding['message']}")

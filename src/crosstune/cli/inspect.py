@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from crosstune.cli import common
+
+OF_FILES = ("target", "groups", "task", "time", "lengths", "features", "accept", "drop_missing_target")
 
 
 def register(app: typer.Typer) -> None:
@@ -12,7 +16,11 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
+    context: typer.Context,
     data: common.Data,
+    path: common.Path = None,
+    protocol: common.Protocol = None,
+    limit: common.LimitRows = None,
     target: common.Target = None,
     groups: common.Groups = None,
     task: common.Task = None,
@@ -24,11 +32,14 @@ def inspect(
     drop_missing_target: common.DropMissing = False,
     json: common.Json = False,
 ) -> None:
-    """What is in a file, what is wrong with it, and what would be done with it. Exit code 3 when it is refused."""
+    """What is in a file (or a task), what is wrong with it, and what would be done. Exit code 3 when it is refused."""
     from crosstune.data import inspect as look
     from crosstune.data import split as carve
     from crosstune.experiment.preparation import refuse
 
+    chosen = common.chosen_task(context, data, path, protocol, limit, taboo=OF_FILES)
+    if chosen is not None:
+        return _task(chosen, json)
     dataset = common.read_data(
         data, target=target, groups=groups, time=time, lengths=lengths, features=features, task=task,
         allow_pickle=allow_pickle, drop_missing=drop_missing_target,
@@ -49,3 +60,42 @@ def inspect(
     for line in found.plan:
         print(f"plan   {line}")
     refuse(found.refused())
+
+
+def _task(chosen: Any, json: bool) -> None:
+    from crosstune.benchmarks import get_task
+    from crosstune.cli.fit import describe
+    from crosstune.experiment.binding import load_task, looked_at
+
+    task = get_task(chosen.name)
+    loaded = load_task(chosen)
+    terms = task.terms(chosen.protocol)
+    found, findings = looked_at(chosen, loaded)
+    about = {
+        "task": task.name,
+        "title": task.title,
+        "protocol": chosen.protocol,
+        "terms": terms.text,
+        "metric": terms.metric,
+        "also": list(terms.also),
+        "loss": terms.loss,
+        "selected_on": terms.selected_on,
+        "parts": {name: len(loaded.split.rows(name)) for name in ("train", "validation", "test")},
+        "notes": list(loaded.notes),
+        "traps": list(task.traps),
+        "published": task.published,
+    }
+    if json:
+        plain = [{"code": f.code, "severity": f.severity, "message": f.message} for f in findings]
+        common.emit(found.as_dict() | {"findings": plain, "refused": []} | about)
+        return
+    print("\n".join(describe(loaded.dataset)))
+    print(f"title  {task.title}: {task.summary}")
+    print(f"terms  protocol {chosen.protocol}: {terms.text}")
+    print(f"metric {', '.join([terms.metric, *terms.also])}; selected on {terms.selected_on}")
+    print("split  " + ", ".join(f"{count} {name}" for name, count in about["parts"].items()))
+    for kind in ("notes", "traps"):
+        for line in about[kind]:
+            print(f"{kind[:-1]:6} {line}")
+    for finding in findings:
+        print(f"{finding.severity:6} {finding.message}")

@@ -1,4 +1,4 @@
-"""crosstune list methods|backbones|tasks|metrics|floors"""
+"""crosstune list methods|backbones|tasks|kinds|metrics|floors|proxies"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from crosstune.cli import common
 
-WHAT = ("methods", "backbones", "tasks", "metrics", "floors", "proxies")
+WHAT = ("methods", "backbones", "tasks", "kinds", "metrics", "floors", "proxies")
 
 
 def register(app: typer.Typer) -> None:
@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def listing(
-    what: Annotated[str, typer.Argument(help="methods, backbones, tasks, metrics, floors or proxies.")],
+    what: Annotated[str, typer.Argument(help="methods, backbones, tasks, kinds, metrics, floors or proxies.")],
     json: common.Json = False,
 ) -> None:
     """What there is to choose from."""
@@ -64,6 +64,35 @@ def _backbones() -> list[dict[str, Any]]:
 
 
 def _tasks() -> list[dict[str, Any]]:
+    from crosstune.benchmarks import tasks
+
+    rows = []
+    for task in tasks().values():
+        metrics = {name: terms.metric for name, terms in task.protocols.items()}
+        made = "synthetic" if task.synthetic else "physics"
+        said = ", ".join(f"{name}: {metric}" for name, metric in metrics.items())
+        rows.append(
+            {
+                "name": task.name,
+                "summary": f"{task.kind}, {task.modality}; {said}; generated data: {made}; {task.title}",
+                "suite": task.suite,
+                "title": task.title,
+                "kind": task.kind,
+                "modality": task.modality,
+                "protocols": {
+                    name: {"metric": t.metric, "also": list(t.also), "loss": t.loss, "selected_on": t.selected_on,
+                           "text": t.text}
+                    for name, t in task.protocols.items()
+                },
+                "generated": made,
+                "published": task.published,
+                "traps": list(task.traps),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _kinds() -> list[dict[str, Any]]:
     kinds = {
         "classification": "one class per row: y integer codes or names (n,)",
         "multilabel": "any number of labels per row: y of 0 and 1 (n, K)",

@@ -14,23 +14,35 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
+    context: typer.Context,
     run: common.Run,
     data: common.Data,
     out: Annotated[str, typer.Option("--out", "-o", help="Where to: .parquet, .csv, .npy or .npz.")],
+    path: common.Path = None,
+    protocol: common.Protocol = None,
+    limit: common.LimitRows = None,
+    part: common.Part = None,
     lengths: common.Lengths = None,
     features: common.Features = None,
     allow_pickle: common.AllowPickle = False,
     json: common.Json = False,
 ) -> None:
-    """Predict every row of a file with the model of a run (or of a model folder)."""
+    """Predict every row of a file with the model of a run (or of a model folder).
+
+    Of a task, the rows of the test part unless --part says otherwise.
+    """
     from crosstune.cli.progress import Progress
     from crosstune.experiment import predict_file
     from crosstune.runs import load_model
 
     model = load_model(run)
-    dataset = common.read_data(
-        data, target=False, lengths=lengths, features=features or model.columns_for(data), allow_pickle=allow_pickle
-    )
+    chosen = common.chosen_task(context, data, path, protocol, limit, taboo=("lengths", "features"))
+    if chosen is not None:
+        dataset = common.task_part(chosen, part)
+    else:
+        dataset = common.read_data(
+            data, target=False, lengths=lengths, features=features or model.columns_for(data), allow_pickle=allow_pickle
+        )
     with Progress(None) as progress:
         rows = predict_file(model, dataset, out, on_share=progress.share)
     if json:

@@ -83,10 +83,10 @@ class Progress:
             self._text = ""
             self._show(values.get("label") or values.get("text", ""), "", elapsed)
 
-    def share(self, done: float) -> None:
+    def share(self, done: float, what: str = "predicting") -> None:
         """A plain share of known work, 0 to 1."""
         if self.live is not None:
-            self.live.update(self.task, description="predicting", completed=done)
+            self.live.update(self.task, description=what, completed=done)
 
     def _show(self, left: str, right: str, elapsed: float) -> None:
         if self.live is None or time.monotonic() - self._last < 0.1:

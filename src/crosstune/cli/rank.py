@@ -14,7 +14,11 @@ def register(app: typer.Typer) -> None:
 
 
 def rank(
+    context: typer.Context,
     data: common.Data,
+    path: common.Path = None,
+    protocol: common.Protocol = None,
+    limit: common.LimitRows = None,
     target: common.Target = None,
     groups: common.Groups = None,
     task: common.Task = None,
@@ -35,8 +39,18 @@ def rank(
 
     names = [part for entry in backbones or ["minilm", "twin-bert"] for part in entry.split(",") if part]
     known = common.parse_errors(errors)
-    dataset = common.read_data(
-        data, target=target, groups=groups, lengths=lengths, features=features, task=task, allow_pickle=allow_pickle
+    chosen = common.chosen_task(
+        context, data, path, protocol, limit, taboo=("target", "groups", "task", "lengths", "features")
     )
-    result = score(dataset, names, errors=known)
+    parts = None
+    if chosen is not None:
+        from crosstune.experiment.binding import load_task
+
+        loaded = load_task(chosen)
+        dataset, parts = loaded.dataset, loaded.split
+    else:
+        dataset = common.read_data(
+            data, target=target, groups=groups, lengths=lengths, features=features, task=task, allow_pickle=allow_pickle
+        )
+    result = score(dataset, names, errors=known, parts=parts)
     common.emit(result) if json else print(render(result))

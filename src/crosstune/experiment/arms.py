@@ -17,7 +17,7 @@ from crosstune.assembly import build_model, plan_model, predict
 from crosstune.backbones import Backbone
 from crosstune.errors import Interrupted
 from crosstune.experiment.bounding import measure
-from crosstune.methods import Method, get_method
+from crosstune.methods import Method, get_method, override
 from crosstune.methods.contract import AnyStage
 from crosstune.nn.model import CrossModalModel
 from crosstune.records import Dataset, StageReport
@@ -73,7 +73,13 @@ def control(method: Method, name: str) -> Method:
         return method.model_copy(
             update={"name": "no-alignment", "stages": stages, "summary": "the same without stage 1"}
         )
-    return get_method(name).model_copy(update={"linear_part": method.linear_part})
+    return _same_loss(get_method(name), method).model_copy(update={"linear_part": method.linear_part})
+
+
+def _same_loss(own: Method, method: Method) -> Method:
+    """A control is trained on the loss of the method: another one would decide the comparison."""
+    loss = next((getattr(s, "loss", None) for s in method.stages if s.name == "fit"), None)
+    return own if loss is None else override(own, {"fit.loss": loss})
 
 
 class StopFlag:

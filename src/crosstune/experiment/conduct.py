@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from crosstune.backbones import Backbone, load_backbone
 from crosstune.errors import Interrupted
 from crosstune.experiment.arms import Arm, ArmResult, StopFlag, label, run_arm
 from crosstune.experiment.floor_race import sharing, start_floors, take_floors
+from crosstune.experiment.further import further_scores, keep_scores, own_scores, predictor
 from crosstune.experiment.place import unwritable
 from crosstune.experiment.plan import plan_arms, within_time
 from crosstune.experiment.request import Request
@@ -134,15 +136,24 @@ def _run_arms(run: Sitting, arms: list[Arm], method: Method, backbone: Backbone,
         best = _finish_arm(run, arm, seed, result, body, best, time.monotonic() - began)
 
 
+def _further(run: Sitting, arm: Arm, seed: int, result: ArmResult) -> list[dict[str, Any]]:
+    """The further metrics of a task's protocol and its own figures, on validation."""
+    scores = further_scores(
+        run.record, result.prediction, run.validation, "validation", arm.name, seed, run.selected_on
+    )  # fmt: skip
+    return scores + own_scores(run.request, run.record, predictor(result.model, run.validation), "validation",
+                               arm.name, seed, run.notify)  # fmt: skip
+
+
 def _finish_arm(
     run: Sitting, arm: Arm, seed: int, result: ArmResult, backbone: Backbone, best: float | None, seconds: float
 ) -> float | None:
     run.folder.save_predictions(
         "validation", arm.name, seed, rows=validation_rows(run), prediction=result.prediction,
-        data=run.validation, metric=run.metric.name, selected_on="validation",
+        data=run.validation, metric=run.metric.name, selected_on=run.selected_on, protocol=run.protocol,
     )  # fmt: skip
     provenance = {"run": run.record["created"], "arm": arm.name, "seed": seed, "data": run.record["data"],
-                  "crosstune": crosstune.__version__, "selected_on": "validation"}  # fmt: skip
+                  "crosstune": crosstune.__version__, "selected_on": run.selected_on}  # fmt: skip
     score = run.metric.score(result.prediction, np.asarray(run.validation.y))
     # every arm's model is kept: after the seal is opened, controls are scored on the test rows too
     save_model(run.folder.path / "arms" / f"{arm.name}.s{seed}", result.model, backbone=backbone,
@@ -153,6 +164,7 @@ def _finish_arm(
                    provenance=provenance)  # fmt: skip
         best = error
         run.record["exported"] = {"arm": arm.name, "seed": seed, "error": error}
+    keep_scores(run.record, _further(run, arm, seed, result))
     entry = run.record["arms"].get(arm.name, {}).get("done_seeds", [])
     run.record["arms"][arm.name] = result.summary | {"done_seeds": [*entry, seed]}
     parts = run.record["budget"]["parts"]

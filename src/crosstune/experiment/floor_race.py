@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from crosstune.experiment.further import further_scores, keep_scores
 from crosstune.experiment.sitting import Sitting, validation_rows
 from crosstune.floors import FloorResult, FloorRun, default_floors
 
@@ -56,9 +57,12 @@ def _keep_floor(run: Sitting, result: FloorResult) -> None:
         prediction = result.predictions["validation"]
         run.folder.save_predictions(
             "validation", arm, seed, rows=validation_rows(run), prediction=prediction, data=run.validation,
-            metric=run.metric.name, selected_on="train",
+            metric=run.metric.name, selected_on="train", protocol=run.protocol,
         )  # fmt: skip
         score = run.metric.score(prediction, np.asarray(run.validation.y))
+        keep_scores(
+            run.record, further_scores(run.record, prediction, run.validation, "validation", arm, seed, "train")
+        )
     run.record["arms"][arm] = {"role": "floor", **result.as_dict()}
     run.save()
     run.event("floor", arm=arm, label=result.label, status=result.status, seconds=result.seconds, score=score,

@@ -12,7 +12,7 @@ from crosstune.backbones import load_backbone
 from crosstune.data import split
 from crosstune.errors import DataError
 from crosstune.experiment.bounding import measure, target_features, trained_source
-from crosstune.records import Dataset
+from crosstune.records import Dataset, Split
 from crosstune.seeding import Streams
 from crosstune.stages.align import target_labels
 
@@ -64,9 +64,11 @@ def h_score(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def rank(
-    dataset: Dataset, backbones: list[str], *, errors: dict[str, float] | None = None, seed: int = 0, rows: int = 1000
-) -> dict[str, Any]:
-    """Score every backbone on the training part of the data (labels needed; the test part is not touched).
+    dataset: Dataset, backbones: list[str], *, errors: dict[str, float] | None = None, seed: int = 0, rows: int = 1000,
+    parts: Split | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Score every backbone on the training part of the data (labels needed; the test part is not touched). parts: the
+    split of a task, else one is carved.
 
     Gives {"backbones": [...], "correlation": {...}}: per backbone the bound with its terms (nats; lower is better),
     -LEEP (lower is better), LogME and H-score (higher is better), sorted by the bound; and, where ``errors`` of
@@ -75,7 +77,7 @@ def rank(
     """
     if dataset.y is None or dataset.kind is None:
         raise DataError("the data have no target", fix="pass --target NAME")
-    parts = split(dataset, seed=0)
+    parts = parts or split(dataset, seed=0)
     train = dataset.take(parts.train)
     some = train.take(np.arange(len(train))[:: max(1, len(train) // rows)][:rows])
     streams = Streams(seed)

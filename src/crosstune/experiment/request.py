@@ -12,12 +12,27 @@ from crosstune.experiment.budget import Budget
 from crosstune.methods import Method, get_method, override
 
 
+class TaskChoice(BaseModel):
+    """A benchmark task under one of its protocols. name: "suite/task". data: where its files lie; not part of a run's
+    identity, which follows the rows themselves. limit: at most so many rows of a part. settings: what the task
+    prescribes for the method (filled in by ``bind``), below what the user sets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    data: str
+    protocol: Literal["clean", "shipped", "official"] = "clean"
+    limit: dict[str, int] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
 class Request(BaseModel):
     """Everything that decides a run, apart from the data itself.
 
-    floors, controls: names, or "auto". tokens: per sample, None = chosen from the shape. settings: overrides of the
-    method, keys like ``align.steps``. fractions: train, validation, test. threads: of the CPU, None = torch's choice.
-    checkpoint_seconds: how often the state within an arm is kept.
+    task: the benchmark task the data are of, None for a user's own file. floors, controls: names, or "auto". tokens:
+    per sample, None = chosen from the shape. settings: overrides of the method, keys like ``align.steps``. fractions:
+    train, validation, test. threads: of the CPU, None = torch's choice. checkpoint_seconds: how often the state within
+    an arm is kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,9 +54,11 @@ class Request(BaseModel):
     threads: int | None = None
     allow_pickle: bool = False
     checkpoint_seconds: float = Field(default=15.0, ge=0)
+    task: TaskChoice | None = None
 
     def resolved_method(self) -> Method:
-        return override(get_method(self.method), self.settings)
+        prescribed = self.task.settings if self.task else {}
+        return override(get_method(self.method), prescribed | self.settings)
 
     def parsed_budget(self) -> Budget:
         return Budget.parse(self.budget)
@@ -65,7 +82,10 @@ class Request(BaseModel):
 
     def digest(self, data_digest: str) -> str:
         """Hash of the resolved configuration and the data: equal digests mean the same run."""
-        request = self.model_dump(mode="json", exclude={"checkpoint_seconds"})  # how often to save decides nothing
+        # how often to save and where the files lie decide nothing
+        request = self.model_dump(mode="json", exclude={"checkpoint_seconds": True, "task": {"data"}})
+        if self.task is None:
+            del request["task"]
         content = {"request": request, "method": self.resolved_method().model_dump(mode="json")}
         text = json.dumps(content, sort_keys=True) + data_digest
         return hashlib.sha256(text.encode()).hexdigest()
@@ -75,16 +95,21 @@ def origins(request: Request, given: dict[str, str], **resolved: Any) -> dict[st
     """Dotted key -> value and where it came from. ``given`` maps keys the user set to the flag they used; ``resolved``
     holds what became of values that were left to the data."""
     method = request.resolved_method()
+    prescribed = request.task.settings if request.task else {}
     out: dict[str, dict[str, Any]] = {}
     for key, value in request.model_dump(mode="json").items():
-        if key != "settings":
+        if key not in ("settings", "task"):
             out[key] = {"value": value, "origin": given.get(key, "default")}
     for key, value in resolved.items():
         out[key] = {"value": value, "origin": given.get(key, "inferred")}
     for stage in method.stages:
         for key, value in stage.model_dump(mode="json").items():
             dotted = f"{stage.name}.{key}"
-            origin = given.get(dotted, "flag --set") if dotted in request.settings else f"method {method.name}"
+            origin = f"method {method.name}"
+            if dotted in request.settings:
+                origin = given.get(dotted, "flag --set")
+            elif request.task and dotted in prescribed:
+                origin = f"task {request.task.name}"
             out[dotted] = {"value": value, "origin": origin}
     for key in ("linear_part", "weights"):
         origin = "flag --set" if key in request.settings else f"method {method.name}"

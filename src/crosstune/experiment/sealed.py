@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from crosstune.errors import DataError, RunError
+from crosstune.experiment.further import further_scores, keep_scores, own_scores, predictor
+from crosstune.experiment.request import Request
 from crosstune.experiment.sitting import silent
 from crosstune.floors import run_floors
 from crosstune.metrics import get_metric
@@ -148,6 +150,9 @@ def reveal(path: str | Path, *, again: bool = False, notify: Callable[..., None]
 def _score_test(folder: RunFolder, record: dict[str, Any], notify: Callable[..., None]) -> None:
     test = folder.part("test")
     metric = get_metric(record["task"]["metric"], record["task"]["kind"])
+    request = Request.model_validate(record["request"])
+    protocol, selected_on = record["task"].get("protocol", "clean"), record["task"].get("selected_on", "validation")
+    scores: list[dict[str, Any]] = []
     with np.load(folder.path / "split.npz") as saved:
         rows = saved["test"]
     for arm, entry in record["arms"].items():
@@ -155,9 +160,12 @@ def _score_test(folder: RunFolder, record: dict[str, Any], notify: Callable[...,
             continue
         for seed in entry.get("done_seeds", []):
             notify(kind="message", text=f"test: {arm}")
-            prediction = load_model(folder.path / "arms" / f"{arm}.s{seed}").predict_canonical(test)
+            model = load_model(folder.path / "arms" / f"{arm}.s{seed}")
+            prediction = model.predict_canonical(test)
             folder.save_predictions("test", arm, seed, rows=rows, prediction=prediction, data=test, metric=metric.name,
-                                    selected_on="validation")  # fmt: skip
+                                    selected_on=selected_on, protocol=protocol)  # fmt: skip
+            scores += further_scores(record, prediction, test, "test", arm, seed, selected_on)
+            scores += own_scores(request, record, predictor(model.model, test), "test", arm, seed, notify)
     floors = [
         name.removeprefix("floor:")
         for name, e in record["arms"].items()
@@ -175,4 +183,10 @@ def _score_test(folder: RunFolder, record: dict[str, Any], notify: Callable[...,
         for name, result in results.items():
             if result.status == "ok":
                 folder.save_predictions("test", f"floor:{name}", seed, rows=rows, prediction=result.predictions["test"],
-                                        data=test, metric=metric.name, selected_on="train")  # fmt: skip
+                                        data=test, metric=metric.name, selected_on="train",
+                                        protocol=protocol)  # fmt: skip
+                scores += further_scores(
+                    record, result.predictions["test"], test, "test", f"floor:{name}", seed, "train"
+                )
+    keep_scores(record, scores)
+    folder.update(scores=record.get("scores", []))

@@ -38,6 +38,15 @@ class Sitting:
     metric: Metric
     record: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def protocol(self) -> str:
+        return str(self.record["task"].get("protocol") or "clean")
+
+    @property
+    def selected_on(self) -> str:
+        """The part that chooses checkpoints: "test" under protocols that make validation and test the same rows."""
+        return str(self.record["task"].get("selected_on") or "validation")
+
     def used(self) -> float:
         return self.before + time.monotonic() - self.started
 

@@ -104,7 +104,7 @@ def _result(record: RunRecord, summary: Summary) -> dict[str, Any] | None:
         "value": f"{method.value:.6g}",
         "split": summary.split,
         "selected_on": _selected_on(record),
-        "protocol": str(record.task.get("protocol") or "clean"),
+        "protocol": record.protocol,
         "low": None if method.low is None else f"{method.low:.6g}",
         "high": None if method.high is None else f"{method.high:.6g}",
     }

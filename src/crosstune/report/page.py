@@ -65,6 +65,7 @@ def render_html(record: RunRecord) -> str:
         "findings": [f for f in record.run.get("findings") or () if isinstance(f, Mapping)],
         "facts": _facts(record),
         "groups": _provenance(record),
+        "task_notes": [str(note) for note in record.task.get("notes") or ()],
         "config": _config(record),
         "commands": {
             "predict": f"crosstune predict {shlex.quote(folder)} NEW_DATA -o predictions.csv",
@@ -123,6 +124,8 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     """The line under the title."""
     rows = record.task.get("rows") or {}
     facts = [("target", record.kind), ("metric", record.metric)]
+    if record.task.get("benchmark"):
+        facts += [("protocol", record.protocol), ("selected on", record.selected_on)]
     if isinstance(rows, Mapping):
         facts += [(f"{name} rows", f"{value:,}") for name, value in rows.items() if isinstance(value, int)]
     backbone = record.part("backbone").get("name")

@@ -112,6 +112,15 @@ class RunRecord:
         return str(self.task.get("metric", ""))
 
     @property
+    def protocol(self) -> str:
+        return str(self.task.get("protocol") or "clean")
+
+    @property
+    def selected_on(self) -> str:
+        """The part that chose the checkpoint: "test" where a protocol makes validation and test the same rows."""
+        return str(self.task.get("selected_on") or "validation")
+
+    @property
     def status(self) -> str:
         return str(self.run.get("status", "unknown"))
 

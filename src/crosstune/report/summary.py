@@ -43,6 +43,19 @@ class BoundStage:
 
 
 @dataclass(frozen=True)
+class Further:
+    """A figure of one arm beside the metric that decides: a further metric of a task's protocol, or one of the task's
+    own, such as a rollout. value: mean over seeds, None where none could be computed (``note`` says why)."""
+
+    arm: str
+    label: str
+    metric: str
+    value: float | None
+    by_seed: Mapping[int, float]
+    note: str | None = None
+
+
+@dataclass(frozen=True)
 class Summary:
     """What a run came to on one split. ``arms``: the method first, then controls, then floors."""
 
@@ -60,6 +73,9 @@ class Summary:
     budget: Mapping[str, Any]
     verdict: Verdict
     notes: tuple[str, ...] = field(default_factory=tuple)
+    protocol: str = "clean"
+    selected_on: str = "validation"
+    further: tuple[Further, ...] = ()
 
     def arm(self, name: str) -> ArmScore | None:
         """The score of one arm."""
@@ -100,9 +116,13 @@ def summary_of(record: RunRecord, split: str) -> Summary:
         command="" if rows.get("test") == 0 else reveal_command(record),
         status=record.status,
         reveals=len(record.run.get("reveals") or ()),
+        selected_on=record.selected_on,
+        protocol=record.protocol,
         seeds=max([len(a.by_seed) for a in arms if a.role == "method"], default=1),
     )
-    notes = []
+    notes = [str(note) for note in record.task.get("notes") or ()]
+    if record.task.get("terms"):
+        notes.insert(0, f"protocol {record.protocol}: {record.task['terms']}")
     if record.ignored_lines:
         notes.append(f"{record.ignored_lines} unreadable line(s) of events.jsonl were ignored")
     return Summary(
@@ -120,7 +140,26 @@ def summary_of(record: RunRecord, split: str) -> Summary:
         budget=dict(record.part("budget")),
         verdict=decide(arms, setting),
         notes=tuple(notes),
+        protocol=record.protocol,
+        selected_on=record.selected_on,
+        further=further_of(record, split),
     )
+
+
+def further_of(record: RunRecord, split: str) -> tuple[Further, ...]:
+    """The entries of run.json's ``scores`` on one split, by arm and metric, in the order of the arms."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for entry in record.run.get("scores") or ():
+        if isinstance(entry, Mapping) and entry.get("split") == split:
+            found.setdefault((str(entry.get("arm")), str(entry.get("metric"))), []).append(entry)
+    order = {name: i for i, name in enumerate(record.arms)}
+    out = []
+    for (arm, metric), entries in sorted(found.items(), key=lambda item: order.get(item[0][0], len(order))):
+        by_seed = {int(e.get("seed") or 0): float(v) for e in entries if isinstance(v := e.get("value"), int | float)}
+        value = sum(by_seed.values()) / len(by_seed) if by_seed else None
+        note = next((str(e["note"]) for e in entries if e.get("note")), None)
+        out.append(Further(arm, record.label(arm), metric, value, by_seed, note))
+    return tuple(out)
 
 
 def reveal_command(record: RunRecord) -> str:

@@ -45,6 +45,8 @@ def render_text(summary: Summary, *, color: bool | None = None, width: int | Non
     for sentence in verdict.sentences:
         console.print(Padding(Text(sentence), (0, 0, 0, 2)))
     console.print(_arms_table(summary))
+    if summary.further:
+        console.print(_further_table(summary))
     if summary.bound:
         console.print(_bound_table(summary.bound))
     used, asked = summary.budget.get("used"), summary.budget.get("asked")
@@ -86,6 +88,23 @@ def _arm_cells(arm: ArmScore) -> list[str]:
         with_interval(gap.value, gap.low, gap.high, sign=True) if gap else "",
         seconds(arm.seconds),
     ]
+
+
+def _further_table(summary: Summary) -> Table:
+    """Arms by further metrics."""
+    metrics = list(dict.fromkeys(f.metric for f in summary.further))
+    table = Table(
+        box=SIMPLE_HEAD, pad_edge=False, caption=f"further figures on {summary.split}", caption_justify="left"
+    )
+    table.add_column("arm", overflow="fold", ratio=1)
+    for metric in metrics:
+        table.add_column(Text(metric), justify="right", overflow="fold")
+    for arm in dict.fromkeys(f.arm for f in summary.further):
+        mine = {f.metric: f for f in summary.further if f.arm == arm}
+        label = next(iter(mine.values())).label
+        cells = [("none" if f.value is None else number(f.value)) if (f := mine.get(m)) else "" for m in metrics]
+        table.add_row(Text(label), *(Text(cell) for cell in cells))
+    return table
 
 
 def _bound_table(stages: tuple[BoundStage, ...]) -> Table:

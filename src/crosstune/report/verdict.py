@@ -50,6 +50,8 @@ class Setting:
     status: str = "complete"
     reveals: int = 0
     seeds: int = 1
+    selected_on: str = "validation"
+    protocol: str = "clean"
 
     @property
     def figure(self) -> str:
@@ -295,7 +297,12 @@ def _circumstances(method: ArmScore | None, setting: Setting) -> list[str]:
         said.append(f"Figures are means over {setting.seeds} seeds; intervals resample rows with the seeds held fixed.")
     if setting.status != "complete":
         said.append(f"The run is not complete (status: {setting.status}); the figures are those of what was finished.")
-    if setting.split == "test":
+    if setting.selected_on == "test":
+        said.append(
+            f"Protocol {setting.protocol} selects the checkpoint on the test rows: validation and test are the same "
+            "rows, so every figure of a fitted model is optimistic and none is a test."
+        )
+    elif setting.split == "test":
         times = "once" if setting.reveals <= 1 else f"{setting.reveals} times, so it is no longer a fresh test"
         said.append(
             f"These are test rows: nothing was fitted to them or selected on them. The seal was opened {times}."

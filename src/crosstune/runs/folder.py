@@ -154,12 +154,12 @@ class RunFolder:
 
     def save_predictions(
         self, split: str, arm: str, seed: int, *, rows: np.ndarray, prediction: np.ndarray, data: Dataset,
-        metric: str, selected_on: str,
+        metric: str, selected_on: str, protocol: str = "clean",
     ) -> None:  # fmt: skip
         """One Parquet file per split, arm and seed, with targets, so that every figure can be recomputed."""
         assert data.kind is not None
         metadata = {
-            "arm": arm, "seed": seed, "split": split, "selected_on": selected_on, "protocol": "clean",
+            "arm": arm, "seed": seed, "split": split, "selected_on": selected_on, "protocol": protocol,
             "kind": data.kind, "classes": data.classes, "metric": metric,
             "field_shape": list(prediction.shape[1:]) if data.kind == "dense" else None,
         }  # fmt: skip

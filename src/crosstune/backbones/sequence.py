@@ -115,14 +115,12 @@ def drop_module(model: nn.Module, target: nn.Module) -> None:
 
 def longest_list(model: nn.Module, count: int) -> list[nn.Module]:
     """The ModuleList of ``count`` layers that holds the most parameters."""
-    lists: list[Any] = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == count]
-    if not lists:
-        return []
-    return list(max(lists, key=_size))
+    lists = [list(m) for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == count]
+    return max(lists, key=_size, default=[])
 
 
-def _size(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+def _size(modules: list[nn.Module]) -> int:
+    return sum(p.numel() for module in modules for p in module.parameters())
 
 
 def random_words(config: dict[str, Any], body: Body) -> nn.Module:

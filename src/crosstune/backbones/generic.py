@@ -29,6 +29,8 @@ class GenericBody(Body):
         words = self.model.get_input_embeddings()
         self.width = int(words.weight.shape[1])
         drop_module(self.model, words)
+        if getattr(self.model, "pooler", None) is not None:
+            self.model.pooler = None
         count = int(self.hf_config.num_hidden_layers)
         self.widths = (int(self.hf_config.hidden_size),) * (count + 1)
         self.max_tokens = longest(self.hf_config)

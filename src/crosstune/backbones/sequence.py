@@ -106,10 +106,11 @@ COUNT_FROM_PADDING = (
 
 
 def drop_module(model: nn.Module, target: nn.Module) -> None:
-    """Replace a sub-module by None wherever it hangs in the model."""
+    """Replace a sub-module by None wherever it hangs in the model, and embeddings that share its weights."""
+    weight = getattr(target, "weight", None)
     for owner in list(model.modules()):
         for name, child in list(owner.named_children()):
-            if child is target:
+            if child is target or (isinstance(child, nn.Embedding) and child.weight is weight):
                 setattr(owner, name, None)
 
 

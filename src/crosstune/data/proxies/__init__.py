@@ -1,36 +1,39 @@
-"""Labelled source data for pretrained bodies, available offline.
+"""Labelled source data for pretrained bodies of every modality, available offline.
 
 A source proxy stands in for the data a body was pretrained on. Each module of this package that defines ``PROXY``
-takes part (see ``crosstune.discovery``): an object with ``name``, ``summary``, ``license`` and ``load()``.
+takes part (see ``crosstune.discovery``): a ``ProxySource``. ``choose`` turns what a user asked for (auto, none, a
+name, a path) into one.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
+from crosstune.data.proxies.choice import DEFAULTS, choose
+from crosstune.data.proxies.contract import (
+    AudioProxy,
+    ImageProxy,
+    Modality,
+    Proxy,
+    ProxySource,
+    TextProxy,
+    Wanted,
+    balanced,
+    make_audio_proxy,
+    make_image_proxy,
+    make_text_proxy,
+)
 
-import numpy as np
-
-
-@dataclass(frozen=True)
-class TextProxy:
-    """Passages of text with a topic each.
-
-    passages: N texts. labels: int64 (N,), codes into ``classes``. digest: sha256 over all three, the proxy's identity.
-    """
-
-    passages: tuple[str, ...]
-    labels: np.ndarray
-    classes: tuple[str, ...]
-    digest: str
-
-    def __len__(self) -> int:
-        return len(self.passages)
-
-
-def make_text_proxy(passages: list[str], labels: list[int], classes: list[str]) -> TextProxy:
-    """The record with its digest."""
-    text = json.dumps([passages, labels, classes], ensure_ascii=True, separators=(",", ":"))
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return TextProxy(tuple(passages), np.array(labels, np.int64), tuple(classes), digest)
+__all__ = [
+    "DEFAULTS",
+    "AudioProxy",
+    "ImageProxy",
+    "Modality",
+    "Proxy",
+    "ProxySource",
+    "TextProxy",
+    "Wanted",
+    "balanced",
+    "choose",
+    "make_audio_proxy",
+    "make_image_proxy",
+    "make_text_proxy",
+]

@@ -18,6 +18,7 @@ SplitName = Literal["train", "validation", "test"]
 #   dense           fields (n, C, ...)                         target: fields (n, C, ...), NaN = position ignored
 #   segmentation    probabilities (n, K, ...), sum over K one  target: codes (n, ...), IGNORED = position ignored
 IGNORED = -1
+FIELD_KINDS = ("dense", "segmentation")  # one target per position instead of one per row
 
 
 @dataclass(frozen=True)

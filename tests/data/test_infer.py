@@ -38,6 +38,27 @@ CASES = [
     ("field without channel", RNG.normal(size=(60, 8, 8)), GRID, "dense", "a signal or field like X"),
     ("wide pair", RNG.normal(size=(60, 32)), np.zeros((60, 32)), "dense", "a signal or field like X"),
     ("narrow pair", RNG.normal(size=(60, 4)), TABLE, "regression", "4 columns"),
+    (
+        "labels of samples",
+        np.arange(60 * 32).reshape(60, 32) % 3,
+        SERIES,
+        "segmentation",
+        "3 integers at the positions",
+    ),
+    (
+        "mask of bytes",
+        (GRID[:, 0] + np.eye(8) > 0).astype(np.uint8),
+        GRID,
+        "segmentation",
+        "2 integers at the positions",
+    ),
+    ("mask with channel", (GRID + np.eye(8)).astype(np.int64), GRID, "segmentation", "2 integers"),
+    ("mask with unknowns", np.arange(60 * 64).reshape(60, 8, 8) % 3 - 1, GRID, "segmentation", "2 integers"),
+    ("mask of truth values", GRID[:, 0] + np.eye(8) > 0, GRID, "segmentation", "2 integers"),
+    ("mask as numbers", GRID[:, 0] + np.eye(8), GRID, "dense", "a signal or field like X"),
+    ("many integers", np.arange(60 * 64).reshape(60, 8, 8) % 21, GRID, "dense", "a signal or field like X"),
+    ("labels beside a signal", np.eye(5, dtype=int)[np.arange(60) % 5], SERIES, "classification", "one-hot"),
+    ("truth values of another length", np.arange(60 * 5).reshape(60, 5) % 2 > 0, SERIES, "multilabel", "0 and 1 in 5"),
     ("digits", load_digits().target, None, "classification", "10 distinct"),
     ("diabetes", load_diabetes().target, None, "regression", "214 distinct"),
     ("linnerud", load_linnerud().target, None, "regression", "3 columns"),
@@ -50,9 +71,11 @@ def test_rule(y, X, kind, reason):
     assert found.kind == kind
     assert reason in found.reason
     assert len(found.y) == len(y)
-    assert found.y.dtype == (np.int64 if kind == "classification" else np.float32)
-    assert (found.classes is not None) == (kind == "classification")
+    assert found.y.dtype == (np.int64 if kind in ("classification", "segmentation") else np.float32)
+    assert (found.classes is not None) == (kind in ("classification", "segmentation"))
     assert found.y.ndim == {"classification": 1, "multilabel": 2, "regression": 2}.get(kind, found.y.ndim)
+    if kind == "segmentation":
+        assert found.y.shape == (len(X), *X.shape[2:])
     if kind == "dense":
         assert found.y.ndim == (3 if X.ndim == 2 else X.ndim)
 
@@ -86,6 +109,11 @@ def test_asking_overrules_and_says_so():
         (np.zeros((4, 2, 3)), "regression", "regression needs"),
         (np.array([["a", "b"]] * 3), None, "2 columns of strings"),
         (np.zeros(3, complex), None, "neither numbers nor strings"),
+        (np.zeros((5, 8), int), "segmentation", "1 distinct value at its positions; segmentation needs 2"),
+        (np.where(np.eye(8) > 0, 1, -1), "segmentation", "-1 and missing values stand for positions"),
+        (np.arange(8 * 8).reshape(8, 8) % 3 - 2, "segmentation", "holds the code -2"),
+        (np.arange(4), "segmentation", "does not hold one class per position"),
+        (np.arange(2 * 600.0).reshape(2, 600), "segmentation", "measured values, not classes"),
         (np.zeros(0), None, "has no rows"),
         (np.float64(3), None, "is a single value, not one per row"),
     ],
@@ -93,3 +121,24 @@ def test_asking_overrules_and_says_so():
 def test_targets_that_fit_no_task(y, task, match):
     with pytest.raises(TaskError, match=match):
         infer_target(y, task=task)
+
+
+def test_codes_of_maps_point_into_sorted_classes_and_leave_out_unknown_positions():
+    found = infer_target(np.array([[7, -1, 2], [2, 2, 7]]), task="segmentation")
+    assert found.classes == ("2", "7")
+    assert_array_equal(found.y, [[1, -1, 0], [0, 0, 1]])
+    named = infer_target(np.array([["coil", "", "helix"], ["helix", "coil", "coil"]]), task="segmentation")
+    assert named.classes == ("coil", "helix")
+    assert_array_equal(named.y, [[0, -1, 1], [1, 0, 0]])
+    gaps = infer_target(np.array([[7.0, np.nan, 2.0], [2.0, 2.0, 7.0]]), task="segmentation")
+    assert_array_equal(gaps.y, found.y)
+    wide = infer_target(np.array([[10**9, -1, 2], [2, 2, 10**9]]), task="segmentation")  # beyond the look-up table
+    assert_array_equal(wide.y, found.y)
+
+
+def test_maps_for_a_trained_model_use_its_classes():
+    known = infer_target(np.array([[7, -1, 7]]), task="segmentation", classes=["2", "7", "9"])
+    assert_array_equal(known.y, [[1, -1, 1]])
+    assert known.classes == ("2", "7", "9")
+    with pytest.raises(TaskError, match="holds '5', which the model was not trained on"):
+        infer_target(np.array([[7, -1, 5]]), task="segmentation", classes=["2", "7", "9"])

@@ -23,7 +23,9 @@ Groups = Annotated[str | None, typer.Option(help="Key or column of the groups th
 Time = Annotated[str | None, typer.Option("--time", help="Key or column to order rows by, for a temporal split.")]
 Lengths = Annotated[str | None, typer.Option(help="Key of the lengths of ragged series.")]
 Features = Annotated[str | None, typer.Option(help="Key of X, or the columns to use (a,b,c).")]
-Task = Annotated[str | None, typer.Option(help="classification, multilabel, regression or dense; inferred otherwise.")]
+Task = Annotated[
+    str | None, typer.Option(help="classification, multilabel, regression, dense or segmentation; inferred otherwise.")
+]
 Accept = Annotated[list[str] | None, typer.Option(help="Accept a finding that would refuse the data; repeatable.")]
 AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Allow unpickling of files you trust.")]
 DropMissing = Annotated[bool, typer.Option("--drop-missing-target", help="Leave out rows without a target.")]
@@ -36,7 +38,7 @@ LimitRows = Annotated[
     str | None, typer.Option("--limit", help="Of a task: at most so many rows of a part: train=200,test=50.")
 ]
 Part = Annotated[str | None, typer.Option(help="Of a task: train, validation, test or all.")]
-KINDS = ("classification", "multilabel", "regression", "dense")
+KINDS = ("classification", "multilabel", "regression", "dense", "segmentation")
 
 
 def read_data(

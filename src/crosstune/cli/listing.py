@@ -97,7 +97,8 @@ def _kinds() -> list[dict[str, Any]]:
         "classification": "one class per row: y integer codes or names (n,)",
         "multilabel": "any number of labels per row: y of 0 and 1 (n, K)",
         "regression": "one or more values per row: y (n,) or (n, K)",
-        "dense": "a field per row: y of the shape of a signal (n, C, L) or (n, C, H, W)",
+        "dense": "a field per row: y of the shape of a signal (n, C, L) or (n, C, H, W), NaN where nothing is known",
+        "segmentation": "one class per position: y of integers (n, L) or (n, H, W), -1 where nothing is known",
     }
     return [{"name": name, "summary": text} for name, text in kinds.items()]
 

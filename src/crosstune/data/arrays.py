@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from crosstune.data import tables
-from crosstune.data.infer import as_float32, infer, is_missing, missing_rows, plain
+from crosstune.data.infer import as_float32, field_kind, infer, is_missing, missing_rows, plain
 from crosstune.errors import DataError, TaskError
-from crosstune.records import Dataset, TargetKind
+from crosstune.records import FIELD_KINDS, IGNORED, Dataset, TargetKind
 
 DROP_FLAG = "--drop-missing-target"
 
@@ -34,6 +34,7 @@ def from_arrays(
     groups: Any = None,
     lengths: Any = None,
     time: Any = None,
+    units: Any = None,
     task: TargetKind | None = None,
     classes: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
@@ -48,7 +49,8 @@ def from_arrays(
     X: an array (N, F), (N, C, L), (N, C, H, W) or (N, C, D, H, W); a list of ragged arrays (C, L_i) or (L_i,);
        a pandas DataFrame, pyarrow table, structured array or mapping of columns. NaN means missing; in a series a
        tail of NaN over all channels is padding and becomes ``lengths``.
-    y: labels, numbers, 0/1 columns or fields (see ``crosstune.data.infer``). groups, time, lengths: (N,) each.
+    y: labels, numbers, 0/1 columns, fields or class maps (see ``crosstune.data.infer``); fields may be NaN, and maps
+       -1, where a position does not count. groups, time, lengths, units: (N,) each.
     classes: class names of a trained model, for data that may lack some.
     keep: text columns to keep although they look like identifiers.
     drop_missing_target: drop rows without a target instead of refusing them.
@@ -57,14 +59,16 @@ def from_arrays(
     """
     inputs = as_inputs(X, lengths, columns, keep)
     n = len(inputs.X)
-    _same_length(n, y=y, groups=groups, time=time)
+    _same_length(n, y=y, groups=groups, time=time, units=units)
     notes = list(inputs.notes)
     rows = np.arange(n)
     inference = None
     if y is not None:
         if target_names is None and hasattr(y, "columns") and hasattr(y, "iloc"):
             target_names = [str(c) for c in y.columns]
-        values, rows = _present_target(_without_padding(plain(_unwrap(y)), inputs), drop_missing_target)
+        values = plain(_unwrap(y))
+        kind = task if task is not None or classes is not None else field_kind(values, inputs.X)
+        values, rows = _present_target(values, inputs, kind, drop_missing_target)
         if len(rows) < n:
             notes.append(f"{n - len(rows)} rows without a target were dropped")
         inference = infer(
@@ -75,7 +79,7 @@ def from_arrays(
             name=target_names[0] if target_names and len(target_names) == 1 else "y",
         )
     X_out, lengths_out = inputs.X[rows], None if inputs.lengths is None else inputs.lengths[rows]
-    if inference is not None and inference.kind == "dense" and X_out.ndim == 2:
+    if inference is not None and inference.kind in FIELD_KINDS and X_out.ndim == 2:
         X_out, inputs = X_out[:, None, :], Inputs(X_out)
         notes.append("X (N, L) was taken as signals of one channel, because the target is a signal")
     extra = {"notes": tuple(notes), **({"reason": inference.reason} if inference else {})}
@@ -86,6 +90,7 @@ def from_arrays(
         classes=None if inference is None else inference.classes,
         lengths=lengths_out,
         groups=None if groups is None else as_groups(groups)[rows],
+        units=None if units is None else as_units(units)[rows],
         time=None if time is None else as_time(time)[rows],
         columns=inputs.columns,
         categories=dict(inputs.categories or {}),
@@ -254,21 +259,30 @@ def _ragged(items: list[Any], forced: bool) -> Inputs | None:
     return _padded(out, lengths)
 
 
-def _without_padding(y: np.ndarray, inputs: Inputs) -> np.ndarray:
-    """A dense target over ragged series: what lies behind a series' end is padding, not missing."""
-    if inputs.lengths is None or y.ndim < 2 or y.shape[-1] != inputs.X.shape[-1] or y.dtype.kind != "f":
+def _without_padding(y: np.ndarray, inputs: Inputs, fill: float) -> np.ndarray:
+    """A target over ragged series with ``fill`` behind the end of each series, where there is nothing to know."""
+    if inputs.lengths is None or y.ndim < 2 or y.shape[-1] != inputs.X.shape[-1] or y.dtype.kind == "U":
         return y
     behind = np.arange(y.shape[-1]) >= inputs.lengths.reshape(-1, *[1] * (y.ndim - 1))
-    return np.where(behind, 0.0, y)
+    return np.where(behind, np.array(fill).astype(np.int64 if y.dtype.kind in "biu" else y.dtype), y)
 
 
-def _present_target(y: np.ndarray, drop: bool) -> tuple[np.ndarray, np.ndarray]:
-    gaps = missing_rows(y)
+def _present_target(y: np.ndarray, inputs: Inputs, kind: str | None, drop: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that have a target, and their numbers; of fields and class maps those that have one anywhere."""
+    if kind == "segmentation":
+        y = _without_padding(y, inputs, IGNORED)
+        gaps = missing_rows(y, kind)
+    elif y.dtype.kind == "f":
+        gaps = missing_rows(_without_padding(y, inputs, np.nan if kind == "dense" else 0.0), kind)
+        y = _without_padding(y, inputs, 0.0)
+    else:
+        gaps = missing_rows(y, kind)
     if gaps.any() and not drop:
         rows = np.flatnonzero(gaps)
         shown = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
+        where = "missing everywhere" if kind in FIELD_KINDS else "missing"
         raise TaskError(
-            f"the target is missing in {len(rows)} of {len(y)} rows: rows {shown}",
+            f"the target is {where} in {len(rows)} of {len(y)} rows: rows {shown}",
             fix=f"{DROP_FLAG} leaves these rows out (drop_missing_target=True in Python)",
         )
     rows = np.flatnonzero(~gaps)
@@ -314,6 +328,14 @@ def as_groups(groups: Any) -> np.ndarray:
     if values.dtype.kind in "iub":
         return values.astype(np.int64)
     return np.array([v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values], dtype=np.str_)
+
+
+def as_units(units: Any) -> np.ndarray:
+    """(N,) int64: the numbers as they are, names numbered in sorted order. Raises ``DataError`` like ``as_groups``."""
+    values = as_groups(units)
+    return (
+        values if values.dtype.kind == "i" else np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    )
 
 
 def as_time(time: Any) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from crosstune.data.lazy import is_lazy
 from crosstune.errors import UsageError
-from crosstune.records import Dataset
+from crosstune.records import FIELD_KINDS, Dataset
 
 
 def collate(dataset: Dataset, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -30,8 +30,8 @@ def collate(dataset: Dataset, rows: np.ndarray) -> dict[str, np.ndarray]:
     out["X"] = np.ascontiguousarray(X)
     if dataset.y is not None:
         y = dataset.y
-        if dataset.kind == "dense" and dataset.lengths is not None and y.shape[2:] == dataset.X.shape[2:]:
-            y = y[:, :, : out["X"].shape[2]]
+        if dataset.kind in FIELD_KINDS and dataset.lengths is not None and y.shape[-1] == dataset.X.shape[-1]:
+            y = y[..., : out["X"].shape[2]]
         out["y"] = np.ascontiguousarray(y[rows])
     return out
 

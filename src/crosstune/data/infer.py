@@ -5,8 +5,12 @@ The rules are few, stated here and repeated in the reason that comes back with e
 ==========================================================  ==============
 target                                                      kind
 ==========================================================  ==============
-same number of axes as a signal or field X, or the shape    dense
-of X without its channel axis
+integers, 2 to 20 different ones, at the positions of a     segmentation
+signal or field X (-1: position that does not count)
+any other numbers with the integers at the positions of a signal or field X, 2 to 20   segmentation
+different ones beside -1, which marks no class
+other numbers with as many axes as a signal or field X, or  dense
+of the shape of X without its channel axis
 strings, booleans                                           classification
 integers (also stored as floats): 2 values; or at most 20   classification
 values and n/2; or codes 0..K-1 / 1..K of 5+ rows each
@@ -25,10 +29,12 @@ from typing import Any, get_args
 import numpy as np
 
 from crosstune.errors import DataError, TaskError, UsageError
-from crosstune.records import IGNORED, TargetKind
+from crosstune.records import FIELD_KINDS, IGNORED, TargetKind
 
 FEW_CLASSES = 20
 MANY_CLASSES = 1000
+_SMALL_RANGE = 1 << 16
+_GLANCE = 100_000  # values that are looked at before all of them are
 SIGNAL_WIDTH = 16  # an (N, L) target equal in shape to an (N, L) input is a signal from this many samples on
 
 
@@ -50,7 +56,7 @@ def infer(
     classes: Sequence[str] | None = None,
     name: str = "y",
 ) -> Inference:
-    """Kind and canonical form of a target without missing values.
+    """Kind and canonical form of a target; values may be missing at positions of fields only.
 
     y: (N,), (N, K), (N, L), (N, C, L) ... numbers, booleans or strings. X: the channel-first input, for its shape.
     task: the kind asked for, or None to infer it. classes: the class names of a trained model, for data that may not
@@ -62,7 +68,7 @@ def infer(
     values = plain(y, name)
     if len(values) == 0:
         raise TaskError(f"target {name!r} has no rows", fix="check that the file holds any data")
-    if classes is not None:
+    if classes is not None and task != "segmentation":
         codes = _known_classes(values, tuple(classes), name)
         return Inference("classification", codes, tuple(classes), f"{name!r} holds classes of the model")
     kind, reason = _kind(values, X, name) if task is None else (task, f"task {task!r} was asked for")
@@ -70,8 +76,8 @@ def infer(
         "classification": _classification, "multilabel": _multilabel, "regression": _regression, "dense": _dense,
         "segmentation": _segmentation,
     }  # fmt: skip
-    out, classes = build[kind](values, X, name)
-    return Inference(kind, out, classes, reason)  # type: ignore[arg-type]
+    out, found = build[kind](values, X, name) if classes is None else _known_map(values, X, name, tuple(classes))
+    return Inference(kind, out, found, reason)  # type: ignore[arg-type]
 
 
 def plain(y: Any, name: str = "y") -> np.ndarray:
@@ -120,16 +126,23 @@ def is_missing(value: Any) -> bool:
         return True
 
 
-def missing_rows(y: np.ndarray) -> np.ndarray:
-    """(N,) bool: rows whose target is missing (NaN, or an empty string) anywhere. y: as ``plain`` returns it."""
-    values = y if y.ndim == 1 else y.reshape(len(y), -1)
-    if values.dtype.kind == "f":
-        gaps = np.isnan(values)
-    elif values.dtype.kind == "U":
-        gaps = (values == "") | (values == "nan") | (values == "None") | (values == "<NA>")
-    else:
-        return np.zeros(len(y), bool)
-    return gaps if gaps.ndim == 1 else gaps.any(axis=1)
+def missing_rows(y: np.ndarray, kind: str | None = None) -> np.ndarray:
+    """(N,) bool: rows whose target is missing (NaN, or an empty string) anywhere; for targets of ``kind`` dense and
+    segmentation those where it is missing everywhere, -1 being missing in the latter. y: as ``plain`` returns it."""
+    gaps = (ignored(y) if kind == "segmentation" else unknown(y)).reshape(len(y), -1)
+    return np.asarray(gaps.all(axis=1) if kind in FIELD_KINDS else gaps.any(axis=1))
+
+
+def unknown(values: np.ndarray) -> np.ndarray:
+    """Whether values are missing: NaN or an empty string."""
+    if values.dtype.kind == "U":
+        return np.isin(values, ("", "nan", "None", "<NA>"))
+    return np.asarray(np.isnan(values)) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+
+
+def ignored(values: np.ndarray) -> np.ndarray:
+    """Whether values of a segmentation target mark positions that do not count: -1, or missing."""
+    return unknown(values) | (values == IGNORED) if values.dtype.kind in "if" else unknown(values)
 
 
 def _known_classes(y: np.ndarray, classes: tuple[str, ...], name: str) -> np.ndarray:
@@ -150,6 +163,9 @@ def _known_classes(y: np.ndarray, classes: tuple[str, ...], name: str) -> np.nda
 
 def _kind(y: np.ndarray, X: np.ndarray | None, name: str) -> tuple[str, str]:
     numeric = y.dtype.kind in "iuf"
+    if X is not None and (levels := _class_map(y, X)):
+        said = f"{name!r} holds {levels} integers at the positions of X {X.shape} (at most {FEW_CLASSES} are classes; "
+        return "segmentation", said + "--task dense overrules)"
     if X is not None and numeric and _field_like(y, X):
         return "dense", f"{name!r} has shape {y.shape}, a signal or field like X {X.shape}"
     if y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1):
@@ -163,6 +179,26 @@ def _kind(y: np.ndarray, X: np.ndarray | None, name: str) -> tuple[str, str]:
             return "multilabel", f"{name!r} holds 0 and 1 in {y.shape[1]} columns"
         return "regression", f"{name!r} holds {y.shape[1]} columns of numbers"
     return "dense", f"{name!r} has {y.ndim} axes"
+
+
+def _class_map(y: np.ndarray, X: np.ndarray) -> int:
+    """How many classes y marks at the positions of X; 0 where it is not such a map."""
+    if X.ndim < 3 or y.ndim < 2 or not (y.dtype.kind in "iu" or (y.dtype.kind == "b" and y.ndim > 2)):
+        return 0
+    if y.shape[1:] != X.shape[2:] and not (y.ndim == X.ndim and y.shape[1:] == (1, *X.shape[2:])):
+        return 0
+    if len(np.unique(y.reshape(-1)[:_GLANCE])) > FEW_CLASSES + 1:
+        return 0
+    values = _levels(y)[0]
+    count = int((~ignored(values)).sum())
+    return count if 2 <= count <= FEW_CLASSES else 0
+
+
+def field_kind(y: np.ndarray, X: np.ndarray) -> TargetKind | None:
+    """The kind of a target that has values at positions, of which some may be missing; None for one of rows."""
+    if _class_map(y, X):
+        return "segmentation"
+    return "dense" if y.dtype.kind in "iuf" and (y.ndim > 2 or _field_like(y, X)) else None
 
 
 def _field_like(y: np.ndarray, X: np.ndarray) -> bool:
@@ -267,19 +303,18 @@ def _dense(y: np.ndarray, X: np.ndarray | None, name: str) -> tuple[np.ndarray, 
 
 def _segmentation(y: np.ndarray, X: np.ndarray | None, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     y = _positions(y, X, name)
-    values, codes = np.unique(y, return_inverse=True)
-    codes = codes.reshape(y.shape).astype(np.int64)
+    values, codes = _levels(y)
     named = ~ignored(values)
     if named.sum() < 2 or named.sum() > MANY_CLASSES:
         raise TaskError(
-            f"target {name!r} has {named.sum()} distinct values at its positions; segmentation needs 2 to "
+            f"target {name!r} has {named.sum()} distinct value{'s' * (named.sum() != 1)} at its positions; segmentation needs 2 to "
             f"{MANY_CLASSES}",
             cause="-1 and missing values stand for positions that do not count, they are not classes"
             if named.sum() < 2
             else "the target holds measured values, not classes",
             fix="number the classes from 0" if named.sum() < 2 else "use --task dense for fields of numbers",
         )
-    if (values.dtype.kind in "if") and (values[named] < 0).any():
+    if values.dtype.kind in "if" and (values[named] < 0).any():
         raise TaskError(
             f"target {name!r} holds the code {values[named][0]:g}",
             cause="only -1 marks a position that does not count",
@@ -287,6 +322,29 @@ def _segmentation(y: np.ndarray, X: np.ndarray | None, name: str) -> tuple[np.nd
         )
     place = np.where(named, np.cumsum(named) - 1, IGNORED)
     return place[codes], tuple(class_name(v) for v in values[named])
+
+
+def _known_map(y: np.ndarray, X: np.ndarray | None, name: str, classes: tuple[str, ...]) -> tuple[np.ndarray, Any]:
+    """Codes into the classes of a trained model, (N, ...), of which the data may lack some."""
+    y = _positions(y, X, name)
+    values, codes = _levels(y)
+    named = ~ignored(values)
+    place = np.full(len(values), IGNORED)
+    place[named] = _known_classes(values[named], classes, name)
+    return place[codes], classes
+
+
+def _levels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values of y in ascending order, and y as int64 places among them. Integers within a small range,
+    as in masks, are looked up instead of sorted."""
+    if y.dtype.kind in "iu" and y.size:
+        low, high = int(y.min()), int(y.max())
+        if high - low <= _SMALL_RANGE:
+            offset = y.astype(np.int64) - low
+            present = np.bincount(offset.reshape(-1), minlength=high - low + 1) > 0
+            return (np.flatnonzero(present) + low).astype(y.dtype), (np.cumsum(present) - 1)[offset]
+    values, codes = np.unique(y, return_inverse=True)
+    return values, codes.reshape(y.shape).astype(np.int64)
 
 
 def _positions(y: np.ndarray, X: np.ndarray | None, name: str) -> np.ndarray:
@@ -300,15 +358,6 @@ def _positions(y: np.ndarray, X: np.ndarray | None, name: str) -> np.ndarray:
             fix="segmentation targets are (N, L) beside (N, C, L) and (N, H, W) beside (N, C, H, W)",
         )
     return y
-
-
-def ignored(values: np.ndarray) -> np.ndarray:
-    """Whether values of a segmentation target mark positions that do not count: -1, NaN, an empty string."""
-    if values.dtype.kind == "U":
-        return np.isin(values, ("", "nan", "None", "<NA>"))
-    if values.dtype.kind == "f":
-        return np.isnan(values) | (values == IGNORED)
-    return values == IGNORED if values.dtype.kind == "i" else np.zeros(values.shape, bool)
 
 
 def as_float32(values: np.ndarray, what: str) -> np.ndarray:

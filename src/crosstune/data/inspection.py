@@ -12,7 +12,7 @@ from crosstune.data.checks import ACCEPTABLE, grouping, leakage, rows, targets, 
 from crosstune.data.lazy import is_lazy, thinned
 from crosstune.discovery import suggest
 from crosstune.errors import UsageError
-from crosstune.records import Dataset, Finding, Split
+from crosstune.records import FIELD_KINDS, Dataset, Finding, Split
 
 _CHECKS = (values, targets, rows, grouping, leakage)
 _ORDER = {"refuse": 0, "warn": 1, "note": 2}
@@ -22,8 +22,9 @@ _ORDER = {"refuse": 0, "warn": 1, "note": 2}
 class Inspection:
     """The summary of a Dataset.
 
-    shape: of one row, channel-first. classes: name -> rows. missing: share of NaN, padding aside. lengths: shortest
-    and longest series. findings: refusals first. plan: what fitting would do, in words. accepted: codes from --accept.
+    shape: of one row, channel-first. classes: name -> rows, of class maps positions. missing: share of NaN, padding
+    aside. lengths: shortest and longest series. findings: refusals first. plan: what fitting would do, in words.
+    accepted: codes from --accept.
     """
 
     name: str
@@ -96,7 +97,7 @@ def inspect(dataset: Dataset, split: Split | None = None, *, accept: Sequence[st
         modality=dataset.modality,
         kind=dataset.kind,
         reason=dataset.source.get("reason"),
-        classes=targets.class_counts(dataset) if dataset.kind == "classification" and dataset.y is not None else None,
+        classes=targets.class_counts(dataset) if dataset.classes is not None and dataset.y is not None else None,
         missing=values.missing_share(seen),
         lengths=None if lengths is None else (int(lengths.min()), int(lengths.max())),
         findings=tuple(sorted(found, key=lambda f: _ORDER[f.severity])),
@@ -141,7 +142,7 @@ def _plan(dataset: Dataset, split: Split | None, *, gaps: bool) -> tuple[str, ..
         lines.append(f"split ({split.strategy}, seed {split.seed}) before anything is fitted: {sizes}")
     else:
         how = "by group" if dataset.groups is not None else "by time" if dataset.time is not None else "at random"
-        if how == "at random" and dataset.kind != "dense":
+        if how == "at random" and dataset.kind not in FIELD_KINDS:
             how = "stratified by the target"
         lines.append(f"split {how} before anything is fitted; the test part stays sealed")
     if gaps:
@@ -172,6 +173,9 @@ def _task(dataset: Dataset) -> str:
         return f"{dataset.y.shape[1]} labels at once"
     if dataset.kind == "regression":
         return f"regression of {dataset.y.shape[1]} value{'s' * (dataset.y.shape[1] != 1)}"
+    if dataset.kind == "segmentation":
+        extent = " x ".join(str(s) for s in dataset.y.shape[1:])
+        return f"segmentation: one of {len(dataset.classes or ())} classes at each of {extent} positions"
     return f"dense fields of shape {tuple(dataset.y.shape[1:])}"
 
 

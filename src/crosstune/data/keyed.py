@@ -145,13 +145,14 @@ def by_role(
     roles: Mapping[str, Any],
     absolute: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """X (or values and offsets), y, groups, lengths and time out of named arrays.
+    """X (or values and offsets), y, groups, lengths, time and units out of named arrays.
 
     roles: names asked for per role; None takes the usual name where it exists, False takes none.
     """
     known = [*names, *absolute]
     out: dict[str, Any] = {}
     flags = {"X": "--features", "y": "--target", "groups": "--groups", "lengths": "--lengths", "time": "--time"}
+    flags |= {"units": "units="} if roles.get("units") else {}
     for role, flag in flags.items():
         asked = roles.get(role)
         if asked is False:

@@ -29,6 +29,7 @@ def read(
     task: TargetKind | None = None,
     time: str | None = None,
     lengths: str | None = None,
+    units: str | None = None,
     features: str | Sequence[str] | None = None,
     allow_pickle: bool = False,
     drop_missing_target: bool = False,
@@ -38,7 +39,7 @@ def read(
 
     target: key or column of the target; for tables several columns, as a list or joined by commas; for .npy the path
     of a second .npy. None takes the key ``y``, or in tables the one column called y, target, label or class; False
-    reads no target. groups, time, lengths: keys or columns. features: key of X, or the columns to use.
+    reads no target. groups, time, lengths, units: keys or columns. features: key of X, or the columns to use.
     task: the kind of target; None infers it. drop_missing_target: leave out rows without a target.
     classes: class names of a trained model. ``source`` of the result records path, format, bytes, sha256 and key,
     with ``reason`` of the task kind and ``notes`` on how the file was read.
@@ -47,6 +48,7 @@ def read(
     values, unequal lengths; ``TaskError`` for targets that fit no task.
     """
     roles: dict[str, Any] = {"y": target, "groups": groups, "time": time, "lengths": lengths, "X": features}
+    roles["units"] = units if units is not None else False  # a key of that name may well be a unit of measurement
     options: dict[str, Any] = {"task": task, "drop_missing_target": drop_missing_target, "classes": classes}
     if isinstance(source, Mapping):
         return _from_mapping(source, roles, options)
@@ -63,7 +65,7 @@ def _from_keys(opened: Opened, roles: dict[str, Any], options: dict[str, Any], a
         if name not in (None, False) and not isinstance(name, str):
             raise UsageError(f"{role} takes one key in a file of arrays, not {name!r}", fix="name a single key")
     if opened.format == "npy":
-        unused = [r for r in ("groups", "time", "lengths", "X") if roles[r] is not None]
+        unused = [r for r in ("groups", "time", "lengths", "units", "X") if roles[r] not in (None, False)]
         if unused:
             raise UsageError(f"an .npy file holds one array; {', '.join(unused)} cannot be named in it", fix="use .npz")
         path = roles["y"] or None
@@ -112,8 +114,8 @@ def _from_columns(
     present = list(columns)
     targets, said = _target_columns(roles["y"], present, path)
     taken: dict[str, Any] = {}
-    for role in ("groups", "time"):
-        if roles[role] is not None:
+    for role in ("groups", "time", "units"):
+        if roles[role] not in (None, False):
             _need(roles[role], present, path, f"--{role}")
             taken[role] = columns[roles[role]]
     if roles["lengths"] is not None:
@@ -121,7 +123,7 @@ def _from_columns(
     asked = _listed(roles["X"], present)
     for name in asked or ():
         _need(name, present, path, "--features")
-    reserved = {*targets, roles["groups"], roles["time"]}
+    reserved = {*targets, roles["groups"], roles["time"], roles["units"] or None}
     inputs = {n: columns[n] for n in (asked or present) if n not in reserved}
     if not inputs:
         raise DataError(

@@ -16,7 +16,7 @@ import numpy as np
 
 from crosstune.data.duplicates import row_keys
 from crosstune.errors import DataError, UsageError
-from crosstune.records import Dataset, Split
+from crosstune.records import FIELD_KINDS, IGNORED, Dataset, Split
 from crosstune.seeding import derive_seed
 
 Strategy = Literal["auto", "stratified", "grouped", "temporal", "random"]
@@ -35,10 +35,10 @@ def split(
     """Row numbers of train, validation and test: disjoint, sorted, together all rows; equal for equal seeds.
 
     fractions: shares of the rows, summing to one; the share of validation or test may be 0. strategy ``auto`` is
-    grouped where there are groups, else temporal where there are times, else stratified by the target (dense targets:
-    random). Rows of one group, and exact duplicates, never straddle two parts. Every class is in train where its rows
-    and groups allow. Raises ``DataError`` naming the rows or groups needed when there are too few, and ``UsageError``
-    for fractions or strategies that do not exist.
+    grouped where there are groups, else temporal where there are times, else stratified by the target (targets of
+    positions: random). Rows of one group or unit, and exact duplicates, never straddle two parts. Every class is in
+    train where its rows and groups allow. Raises ``DataError`` naming the rows or groups needed when there are too few,
+    and ``UsageError`` for fractions or strategies that do not exist.
     """
     wanted = _check_fractions(fractions)
     chosen = _choose(dataset, strategy)
@@ -78,7 +78,7 @@ def _choose(dataset: Dataset, strategy: str) -> str:
             return "grouped"
         if dataset.time is not None:
             return "temporal"
-        return "random" if dataset.kind in ("dense", None) else "stratified"
+        return "random" if dataset.kind in (*FIELD_KINDS, None) else "stratified"
     for name, needed in (("grouped", "groups"), ("temporal", "time")):
         if strategy == name and getattr(dataset, needed) is None:
             raise DataError(
@@ -90,7 +90,7 @@ def _choose(dataset: Dataset, strategy: str) -> str:
 
 
 def _units(dataset: Dataset, strategy: str, wanted: np.ndarray, warnings: list[str]) -> np.ndarray:
-    """(n,) unit number of every row. Groups always bind, duplicates where they leave a choice."""
+    """(n,) number of what a row must stay with. Groups and units always bind, duplicates where they leave a choice."""
     n = len(dataset)
     parts = int((wanted > 0).sum())
     units = np.arange(n)
@@ -101,6 +101,13 @@ def _units(dataset: Dataset, strategy: str, wanted: np.ndarray, warnings: list[s
             raise DataError(
                 f"{found} groups cannot fill {parts} parts without a group straddling two of them",
                 fix=f"at least {parts} groups are needed; or set a fraction to 0; or choose another --groups column",
+            )
+    if dataset.units is not None:
+        units = _join(units, dataset.units)
+        if units.max() + 1 < parts:
+            raise DataError(
+                f"{units.max() + 1} units of rows that belong together cannot fill {parts} parts",
+                fix=f"at least {parts} are needed; or set a fraction to 0",
             )
     keys = row_keys(dataset)
     copies = n - len(np.unique(keys))
@@ -132,7 +139,7 @@ def _join(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _strata(dataset: Dataset) -> np.ndarray:
     """(n, S) counts by which parts should resemble each other; single-stratum tables have one 1 per row."""
     n = len(dataset)
-    if dataset.y is None or dataset.kind == "dense":
+    if dataset.y is None or dataset.kind in FIELD_KINDS:
         return np.ones((n, 1))
     if dataset.kind == "multilabel":
         return np.column_stack([np.ones(n), dataset.y])
@@ -276,11 +283,11 @@ def _temporal(dataset: Dataset, wanted: np.ndarray, warnings: list[str]) -> np.n
     assert dataset.time is not None
     n = len(dataset)
     parts = int((wanted > 0).sum())
-    binding = dataset.time if dataset.groups is None else dataset.groups
+    binding = next(b for b in (dataset.groups, dataset.units, dataset.time) if b is not None)
     units = np.unique(binding, return_inverse=True)[1].reshape(-1)
     count = int(units.max()) + 1
     if count < parts:
-        what = "distinct times" if dataset.groups is None else "groups"
+        what = "groups" if dataset.groups is not None else "units" if dataset.units is not None else "distinct times"
         raise DataError(
             f"{count} {what} cannot fill {parts} parts", fix=f"at least {parts} are needed, or use --split random"
         )
@@ -324,11 +331,12 @@ def _say_overlaps(dataset: Dataset, assigned: np.ndarray, active: np.ndarray, wa
 
 
 def _say_missing_classes(dataset: Dataset, assigned: np.ndarray, wanted: np.ndarray, warnings: list[str]) -> None:
-    if dataset.kind != "classification" or dataset.y is None or dataset.classes is None:
+    if dataset.kind not in ("classification", "segmentation") or dataset.y is None or dataset.classes is None:
         return
-    present = np.unique(dataset.y)
+    place = "row" if dataset.kind == "classification" else "position"
+    present = np.setdiff1d(np.unique(dataset.y), IGNORED)
     for part in np.flatnonzero(wanted > 0):
         lacking = [dataset.classes[c] for c in np.setdiff1d(present, dataset.y[assigned == part])]
         if lacking:
             shown = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
-            warnings.append(f"{len(lacking)} of {len(present)} classes have no row in {PARTS[part]}: {shown}")
+            warnings.append(f"{len(lacking)} of {len(present)} classes have no {place} in {PARTS[part]}: {shown}")

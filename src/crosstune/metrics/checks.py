@@ -18,7 +18,8 @@ def checked(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Prediction (float64) and target in the canonical form of ``records.py``.
 
-    classification: (n, K) and (n,) int64; multilabel, regression: (n, K) and (n, K); dense: (n, C, ...) and the same;
+    classification: (n, K) and (n,) int64; multilabel, regression: (n, K) and (n, K); dense: (n, C, ...) and the same,
+    where the target may be NaN at positions that do not count, but not everywhere in a row;
     segmentation: (n, K, ...) and (n, ...) int64, -1 where a position does not count.
     ``first_row`` is added to row numbers in messages. Raises ``DataError``.
     """
@@ -34,6 +35,12 @@ def checked(
     _refuse_non_finite(prediction, "prediction", first_row, cause="the model diverged, or its input held NaN")
     if kind in _OF_CLASSES:
         return _probabilities(kind, prediction, first_row), _codes(kind, target, prediction.shape[1], first_row)
+    if kind == "dense":
+        known = ~np.isnan(target)
+        empty = ~known.reshape(len(known), -1).any(axis=1)
+        _refuse_rows(empty, "target is NaN everywhere", first_row, "missing targets were not dropped")
+        _refuse_non_finite(np.where(known, target, 0.0), "target", first_row, cause="a division by zero upstream")
+        return prediction, target
     _refuse_non_finite(target, "target", first_row, cause="missing targets were not dropped")
     if kind == "multilabel":
         _refuse_rows(~_per_row((target == 0) | (target == 1)), "target is not 0 or 1", first_row)

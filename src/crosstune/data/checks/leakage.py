@@ -16,11 +16,12 @@ from scipy.special import gammaln
 
 from crosstune.data.checks import finding, some
 from crosstune.data.checks.values import feature_name, valid
-from crosstune.records import Dataset, Finding, Split
+from crosstune.records import IGNORED, Dataset, Finding, Split
 
 CORRELATION = 1.0 - 1e-6
 ACCIDENTS = 1e-3
 FEWEST_ROWS = 10
+_GLANCE = 10_000  # positions that are looked at before all of them are
 
 
 def check(dataset: Dataset, split: Split | None) -> list[Finding]:
@@ -28,6 +29,8 @@ def check(dataset: Dataset, split: Split | None) -> list[Finding]:
         return []
     if dataset.kind == "dense":
         return _fields(dataset)
+    if dataset.kind == "segmentation":
+        return _maps(dataset)
     candidates = dict(_candidates(dataset))
     if dataset.kind == "regression":
         leaks = [name for name, values in candidates.items() if _same_numbers(values, dataset.y)]
@@ -128,13 +131,39 @@ def _fields(dataset: Dataset) -> list[Finding]:
     leaks = []
     for c in range(dataset.y.shape[1]):
         y = dataset.y[:, c].reshape(-1).astype(np.float64)
+        known = ~np.isnan(y)
+        y = y[known]
         for i in range(dataset.X.shape[1]):
             x = dataset.X[:, i].reshape(-1).astype(np.float64)
-            if x.shape != y.shape or not np.isfinite(x).all() or np.ptp(x) == 0 or np.ptp(y) == 0:
+            if x.shape != known.shape:
+                continue
+            x = x[known]
+            if not np.isfinite(x).all() or np.ptp(x) == 0 or np.ptp(y) == 0:
                 continue
             if abs(np.corrcoef(x, y)[0, 1]) > 1.0 - 1e-12:
                 leaks.append(feature_name(dataset, i))
     if not leaks:
         return []
     said = f"the target field is {some(leaks)} of the input, up to scale: there is nothing to learn"
+    return [finding("leakage", "refuse", said, features=leaks)]
+
+
+def _maps(dataset: Dataset) -> list[Finding]:
+    """Channels that are the class map under other names: as many values as classes, each at one class only."""
+    assert dataset.y is not None
+    known = dataset.y.reshape(-1) != IGNORED
+    codes = dataset.y.reshape(-1)[known]
+    distinct = len(np.unique(codes))
+    leaks = []
+    for i in range(dataset.X.shape[1]):
+        x = dataset.X[:, i].reshape(-1)
+        if x.shape != known.shape or len(np.unique(x[known][:_GLANCE])) > distinct:
+            continue
+        values, places = np.unique(x[known], return_inverse=True)
+        pairs = np.unique(places.reshape(-1) * (int(codes.max()) + 1) + codes)
+        if len(values) == distinct == len(pairs) and distinct > 1:
+            leaks.append(feature_name(dataset, i))
+    if not leaks:
+        return []
+    said = f"the class map is {some(leaks)} of the input in another form: there is nothing to learn"
     return [finding("leakage", "refuse", said, features=leaks)]

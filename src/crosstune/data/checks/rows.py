@@ -8,7 +8,7 @@ import numpy as np
 
 from crosstune.data.checks import finding, some
 from crosstune.data.duplicates import near_keys, row_keys
-from crosstune.records import Dataset, Finding, Split
+from crosstune.records import FIELD_KINDS, Dataset, Finding, Split
 
 REFUSED_SHARE = 0.01
 FEWEST_VALUES = 8  # narrower rows are nearly equal by chance
@@ -94,7 +94,7 @@ def _crossing(keys: np.ndarray, split: Split) -> np.ndarray:
 
 
 def _conflicts(dataset: Dataset, keys: np.ndarray) -> int:
-    if dataset.y is None or dataset.kind == "dense":
+    if dataset.y is None or dataset.kind in FIELD_KINDS:
         return 0
     targets = np.unique(dataset.y.reshape(len(dataset), -1), axis=0, return_inverse=True)[1].reshape(-1)
     return int((_spread(keys, targets)[keys] > 1).sum())

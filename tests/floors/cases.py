@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from crosstune.records import Dataset
+from crosstune.records import FIELD_KINDS, Dataset
 
 SHAPES = {"table": (5,), "series": (2, 20), "grid": (1, 6, 6), "volume": (1, 3, 4, 4)}
 
@@ -22,6 +22,9 @@ def data(kind, modality, rows=90, seed=0):
         return replace(made, y=(signal > 0).astype(np.float32))
     if kind == "regression":
         return replace(made, y=(signal @ rng.normal(size=(3, 2))).astype(np.float32))
+    if kind == "segmentation":
+        y = (X[:, :4] if modality == "table" else X.mean(axis=1)) > 0
+        return replace(made, y=np.where(rng.random(y.shape) < 0.1, -1, y.astype(np.int64)), classes=("low", "high"))
     field = (2, *shape[1:]) if len(shape) > 1 else (2, 4)
     weights = rng.normal(size=(int(np.prod(shape)), int(np.prod(field))))
     return replace(made, y=(X.reshape(rows, -1) @ weights).reshape(rows, *field).astype(np.float32))
@@ -41,8 +44,8 @@ def ragged(made, seed=2):
     X, y = made.X.copy(), made.y.copy()
     for i, length in enumerate(lengths):
         X[i, :, length:] = 0
-        if made.kind == "dense":
-            y[i, :, length:] = 0
+        if made.kind in FIELD_KINDS:
+            y[i, ..., length:] = 0 if made.kind == "dense" else -1
     return replace(made, X=X, y=y, lengths=lengths)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from crosstune.floors import Allowance, all_floors, default_floors
 from crosstune.floors.base import ALL_KINDS, ALL_MODALITIES
-from crosstune.metrics import get_metric, metrics_for
+from crosstune.metrics import default_metric, get_metric, metrics_for
+from crosstune.records import FIELD_KINDS
 
 from .cases import categorical, data, halves, ragged, with_missing
 
@@ -72,6 +73,23 @@ def test_ragged_series_are_ordinary(spec, kind, modality):
         assert prediction.shape == query.y.shape
         behind = np.arange(query.X.shape[2]) >= query.lengths[:, None]
         assert (np.moveaxis(prediction, 1, 2)[behind] == 0).all()
+    if kind == "segmentation":
+        assert np.isfinite(default_metric(kind).score(prediction, query.y))
+
+
+@pytest.mark.parametrize(("spec", "kind", "modality"), [c for c in CLAIMS if c.values[1] in FIELD_KINDS])
+def test_what_stands_where_a_target_is_unknown_changes_nothing(spec, kind, modality):
+    """Gaps at random places and one position unknown in every row; a floor cannot have read what is not there."""
+    made = fitting(spec, kind, modality)
+    gaps = np.random.default_rng(3).random(made.y.shape) < 0.2
+    gaps[..., 0] = True
+    gaps[np.arange(len(gaps)), ..., 1] = False
+    train, query = halves(replace(made, y=np.where(gaps, np.nan if kind == "dense" else -1, made.y)))
+    prediction, _ = answer(spec, train, query)
+    assert np.isfinite(prediction).all()
+    error = default_metric(kind).score(prediction, query.y)
+    trivial, _ = answer(FLOORS["majority"], train, query)
+    assert error <= 1.5 * default_metric(kind).score(trivial, query.y)
 
 
 @pytest.mark.parametrize(("spec", "kind", "modality"), [c for c in CLAIMS if c.values[2] == "table"])
@@ -100,7 +118,7 @@ def test_constant_targets_are_predicted(spec, kind, modality):
     made = replace(made, y=np.ones_like(made.y))
     train, query = halves(made)
     prediction, _ = answer(spec, train, query)
-    guess = prediction.argmax(axis=1) if kind == "classification" else np.round(prediction, 1)
+    guess = prediction.argmax(axis=1) if kind in ("classification", "segmentation") else np.round(prediction, 1)
     np.testing.assert_array_equal(guess, query.y)
 
 
@@ -110,8 +128,10 @@ def test_defaults_are_what_fits(kind, modality):
     made = data(kind, modality, rows=8)
     names = default_floors(made)
     assert names[:1] == ("majority",)
-    assert {"nearest", "linear"} < set(names)
-    assert ("boosting" in names) == (kind != "dense")
+    assert "nearest" in names
+    assert ("linear" in names) == (kind != "segmentation")
+    assert ({"window", "window-boosting"} <= set(names)) == (kind == "segmentation" and modality != "table")
+    assert ("boosting" in names) == (kind not in FIELD_KINDS)
     assert ("copy-input" in names) == (made.y.shape[1:] == made.X.shape[1:] and kind == "dense")
     for name, spec in FLOORS.items():
         assert (name in names) == (spec.unfit(made) is None)

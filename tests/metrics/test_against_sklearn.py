@@ -107,3 +107,19 @@ def test_constant_outputs():
     assert get_metric("r2").score(perfect + 1, perfect) == 0
     expected = np.mean([np.sqrt(np.mean((p[:, k] - y[:, k]) ** 2)) / y[:, k].std() for k in (1, 2)])
     assert get_metric("nrmse").score(p, y) == pytest.approx(expected, rel=1e-12)
+
+
+def test_positions_of_fields_that_are_unknown_do_not_count():
+    p, y = case("dense", 40)
+    y[np.random.default_rng(1).random(y.shape) < 0.3] = np.nan
+    known = ~np.isnan(y)
+    relative = [np.linalg.norm((a - b)[k]) / np.linalg.norm(b[k]) for a, b, k in zip(p, y, known)]
+    assert get_metric("nrmse-field").score(p, y) == pytest.approx(np.mean(relative), rel=1e-12)
+    assert get_metric("rmse-field").score(p, y) == pytest.approx(
+        sk.root_mean_squared_error(y[known], p[known]), rel=1e-12
+    )
+    assert get_metric("mae-field").score(p, y) == pytest.approx(sk.mean_absolute_error(y[known], p[known]), rel=1e-12)
+    p[~known] += 100
+    assert get_metric("rmse-field").score(p, y) == pytest.approx(
+        sk.root_mean_squared_error(y[known], p[known]), rel=1e-12
+    )

@@ -92,6 +92,9 @@ REFUSED = [
     ("segmentation", np.full((2, 2, 3), 0.5), np.zeros((2, 3)), "segmentation targets have dtype float64"),
     ("segmentation", np.zeros((2, 3), int), np.zeros((2, 3), int), r"needs probabilities \(n, K, \.\.\.\)"),
     ("dense", np.zeros((2, 1, 4)), np.zeros((2, 1, 8)), "resample the prediction"),
+    ("dense", np.zeros((2, 1, 2)), np.array([[[1, np.nan]], [[np.nan] * 2]]), "target is NaN everywhere in row 1"),
+    ("dense", np.zeros((2, 1, 2)), np.array([[[1, np.nan]], [[np.inf, 1]]]), "target is NaN or infinite in row 1"),
+    ("dense", np.zeros((1, 1, 2)), np.array([[[0, np.nan]]]), "zero everywhere in row 0"),
     ("dense", np.ones((2, 1, 4)), np.eye(2)[:, None, [0, 0, 0, 0]] * 0, "zero everywhere in rows 0, 1"),
 ]
 

@@ -17,7 +17,7 @@ from crosstune.records import Dataset, TargetKind
 Modality = Literal["table", "series", "grid", "volume"]
 Phase = Callable[[str], None]
 
-ALL_KINDS: tuple[TargetKind, ...] = ("classification", "multilabel", "regression", "dense")
+ALL_KINDS: tuple[TargetKind, ...] = ("classification", "multilabel", "regression", "dense", "segmentation")
 ALL_MODALITIES: tuple[Modality, ...] = ("table", "series", "grid", "volume")
 UNHURRIED = 120.0  # seconds that a floor may plan for when there is no limit
 

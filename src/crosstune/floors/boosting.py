@@ -34,9 +34,9 @@ class Boosting:
 
     def fit(self, train: Dataset, seed: int) -> None:
         trees, features = _trees_per_round(train), _features(train)
-        train, cut = affordable(train, lambda n: _cost(n, features, trees, _FEWEST_ROUNDS), self._seconds, seed)
-        start = _cost(len(train), features, trees, 0)
-        each = _cost(len(train), features, trees, 1) - start
+        train, cut = affordable(train, lambda n: boosting_cost(n, features, trees, _FEWEST_ROUNDS), self._seconds, seed)
+        start = boosting_cost(len(train), features, trees, 0)
+        each = boosting_cost(len(train), features, trees, 1) - start
         rounds = int(np.clip((self._seconds - start) / each, _FEWEST_ROUNDS, _MOST_ROUNDS))
         if not train.is_table:
             self._flattener = Flattener(max_features=_MAX_FEATURES, seed=derive_seed(seed, "flatten"))
@@ -108,7 +108,7 @@ def _trees_per_round(train: Dataset) -> int:
     return y.shape[1]
 
 
-def _cost(rows: int, features: int, trees: int, rounds: int) -> float:
+def boosting_cost(rows: int, features: int, trees: int, rounds: int) -> float:
     """Seconds on one core, measured: about 30 leaves per tree, each with a histogram over all features; many features
     no longer fit into the cache.
     """

@@ -32,6 +32,16 @@ def input_size(data: Dataset) -> int:
     return int(np.prod(data.X.shape[1:]))
 
 
+def canonical_shape(train: Dataset, rows: int) -> tuple[int, ...]:
+    """Shape of a canonical prediction of ``rows`` rows by a model of this data."""
+    y = require_target(train)
+    if train.kind == "classification":
+        return (rows, class_count(train))
+    if train.kind == "segmentation":
+        return (rows, class_count(train), *y.shape[1:])
+    return (rows, *y.shape[1:])
+
+
 def target_matrix(y: np.ndarray) -> np.ndarray:
     """Values or fields (n, ...) as float64 (n, K)."""
     return y.reshape(len(y), int(np.prod(y.shape[1:]))).astype(np.float64)

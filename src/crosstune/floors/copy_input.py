@@ -6,6 +6,7 @@ import numpy as np
 
 from crosstune.floors.base import Allowance, FloorSpec
 from crosstune.floors.common import require_target
+from crosstune.floors.fields import mean_field
 from crosstune.records import Dataset
 
 
@@ -18,7 +19,8 @@ class CopyInput:
 
     def fit(self, train: Dataset, seed: int) -> None:
         y = require_target(train)
-        self._fill = y.mean(axis=(0, *range(2, y.ndim)), dtype=np.float64)
+        field = mean_field(y)
+        self._fill = field.mean(axis=tuple(range(1, field.ndim)))
 
     def predict(self, data: Dataset) -> np.ndarray:
         fill = self._fill.reshape(1, -1, *[1] * (data.X.ndim - 2))

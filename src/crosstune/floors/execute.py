@@ -14,7 +14,7 @@ import numpy as np
 from crosstune.data.lazy import BLOCK_VALUES, in_memory, is_lazy
 from crosstune.errors import TaskError
 from crosstune.floors.base import UNHURRIED, Allowance, FloorSpec
-from crosstune.floors.common import class_count, joined, require_target, subsample
+from crosstune.floors.common import canonical_shape, joined, subsample
 from crosstune.records import Dataset
 from crosstune.seeding import derive_seed
 
@@ -131,8 +131,7 @@ def execute_all(
 
 
 def _check(answer: np.ndarray, train: Dataset, rows: int, query: str) -> None:
-    y = require_target(train)
-    shape = (rows, class_count(train)) if train.kind == "classification" else (rows, *y.shape[1:])
+    shape = canonical_shape(train, rows)
     if answer.shape != shape:
         raise TaskError(f"prediction of {query!r} has shape {answer.shape}, expected {shape}")
     if not np.isfinite(answer).all():

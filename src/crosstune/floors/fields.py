@@ -12,8 +12,21 @@ from crosstune.records import Dataset
 
 
 def has_ragged_fields(data: Dataset, field_shape: tuple[int, ...]) -> bool:
-    """Whether the dense target (C, L) of ragged series has the same length axis as its input."""
-    return data.lengths is not None and len(field_shape) == 2 and field_shape[1:] == data.X.shape[2:]
+    """Whether the target (C, L) or (L,) of positions of ragged series has the same length axis as its input."""
+    return data.lengths is not None and field_shape[-1:] == data.X.shape[2:]
+
+
+def mean_field(y: np.ndarray) -> np.ndarray:
+    """The mean (C, ...) of fields (n, C, ...) over the rows where a point is known; where none is, of its channel."""
+    known = ~np.isnan(y)
+    if known.all():
+        return y.mean(axis=0, dtype=np.float64)
+    axes = (0, *range(2, y.ndim))
+    total = np.where(known, y, 0.0)
+    overall = total.sum(axis=axes, dtype=np.float64) / np.maximum(known.sum(axis=axes), 1)
+    counts = known.sum(axis=0)
+    sums = total.sum(axis=0, dtype=np.float64)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), overall.reshape(-1, *[1] * (y.ndim - 2)))
 
 
 def stretch(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from crosstune.data.flatten import Flattener
-from crosstune.floors.base import ALL_KINDS, ALL_MODALITIES, Allowance, FloorSpec
+from crosstune.floors.base import ALL_MODALITIES, Allowance, FloorSpec
 from crosstune.floors.common import (
     affordable,
     chunks,
@@ -90,7 +90,7 @@ FLOOR = FloorSpec(
         "dense": "linear operator (ridge)",
     },
     summary="logistic or ridge regression on flattened, standardised inputs; penalty by cross-validation",
-    kinds=ALL_KINDS,
+    kinds=("classification", "multilabel", "regression", "dense"),
     modalities=ALL_MODALITIES,
     build=Linear,
     effort=2.0,

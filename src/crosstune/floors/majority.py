@@ -6,12 +6,13 @@ import numpy as np
 
 from crosstune.floors.base import ALL_KINDS, ALL_MODALITIES, Allowance, FloorSpec
 from crosstune.floors.common import class_count, one_hot, require_target
-from crosstune.floors.fields import has_ragged_fields, shrink, stretch
+from crosstune.floors.fields import has_ragged_fields, mean_field, shrink, stretch
+from crosstune.floors.maps import frequencies
 from crosstune.records import Dataset
 
 
 class Majority:
-    """Class frequencies, label frequencies, the mean, or the mean field of the training rows."""
+    """Class frequencies, label frequencies, the mean, the mean field, or the class frequencies at each position."""
 
     def __init__(self, allowance: Allowance) -> None:
         self.note = ""
@@ -25,7 +26,10 @@ class Majority:
             y = one_hot(y, class_count(train))
         elif self._ragged and train.lengths is not None:
             y = stretch(y, train.lengths)
-        self._answer = y.mean(axis=0, dtype=np.float64)
+        if train.kind == "segmentation":
+            self._answer = frequencies(y, class_count(train))
+        else:
+            self._answer = mean_field(y) if train.kind == "dense" else y.mean(axis=0, dtype=np.float64)
 
     def predict(self, data: Dataset) -> np.ndarray:
         answer = np.repeat(self._answer[None], len(data), axis=0)
@@ -40,8 +44,9 @@ FLOOR = FloorSpec(
         "multilabel": "label frequencies",
         "regression": "mean",
         "dense": "mean field",
+        "segmentation": "most frequent class",
     },
-    summary="the same answer for every row: class or label frequencies, the mean, the mean field",
+    summary="the same answer for every row: class (at each position) or label frequencies, the mean, the mean field",
     kinds=ALL_KINDS,
     modalities=ALL_MODALITIES,
     build=Majority,

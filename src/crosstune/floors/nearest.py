@@ -17,8 +17,9 @@ from crosstune.floors.common import (
     require_target,
     target_matrix,
 )
-from crosstune.floors.fields import has_ragged_fields, shrink, stretch
-from crosstune.records import Dataset
+from crosstune.floors.fields import has_ragged_fields, mean_field, shrink, stretch
+from crosstune.floors.maps import best_neighbours, frequencies, shrink_maps, stretch_codes, votes
+from crosstune.records import FIELD_KINDS, Dataset
 from crosstune.seeding import derive_seed
 
 _NEIGHBOURS = (1, 3, 5, 9, 15, 25)
@@ -29,7 +30,8 @@ class Nearest:
     """k from 1, 3, 5, 9, 15, 25 by leave-one-out error on the training rows, the smallest of equal ones.
 
     Classification is judged by 0-1 error, other kinds by squared error. Votes are weighted so slightly by rank that
-    only ties are decided by it. Dense targets take the field of the single nearest input.
+    only ties are decided by it. Dense targets take the field of the single nearest input, and what is unknown in it
+    from the next ones; class maps are voted on at each position, k by pixel error.
     """
 
     def __init__(self, allowance: Allowance) -> None:
@@ -47,27 +49,57 @@ class Nearest:
         )
         y = require_target(train)
         self._shape = y.shape[1:]
-        self._ragged = train.kind == "dense" and has_ragged_fields(train, self._shape)
-        if self._ragged and train.lengths is not None:
-            y = stretch(y, train.lengths)
+        self._kind = train.kind
+        self._ragged = train.kind in FIELD_KINDS and has_ragged_fields(train, self._shape)
         codes = train.kind == "classification"
-        self._values = one_hot(y, class_count(train)) if codes else target_matrix(y)
+        if train.kind == "segmentation":
+            self._maps = stretch_codes(y, train.lengths) if self._ragged and train.lengths is not None else y
+            self._prior = frequencies(self._maps, class_count(train))
+        else:
+            y = stretch(y, train.lengths) if self._ragged and train.lengths is not None else y
+            self._values = one_hot(y, class_count(train)) if codes else target_matrix(y)
+            self._mean = mean_field(y).reshape(-1) if train.kind == "dense" else None
         self._flattener = Flattener(max_features=_MAX_FEATURES, seed=derive_seed(seed, "flatten"))
         self._flattener.fit(train)
         self._index = NearestNeighbors(algorithm="brute").fit(self._flattener.transform(train))
         self._k = 1 if train.kind == "dense" else self._choose(codes)
+        self._rows = len(train)
         self.note = joined(f"k = {self._k}", note)
 
     def predict(self, data: Dataset) -> np.ndarray:
+        if self._kind == "segmentation":
+            return self._predict_maps(data)
         parts = [np.empty((0, self._values.shape[1]))]
         for part in chunks(data):
-            found = self._index.kneighbors(self._flattener.transform(part), self._k, return_distance=False)
-            parts.append(self._vote(found))
+            k = self._k if self._mean is None else min(_NEIGHBOURS[-1], self._rows)
+            found = self._index.kneighbors(self._flattener.transform(part), k, return_distance=False)
+            parts.append(self._vote(found) if self._mean is None else self._first_known(found))
         answer = np.concatenate(parts)
         if len(self._shape) < 2:
             return answer
         answer = answer.reshape(len(data), *self._shape)
         return shrink(answer, data.lengths) if self._ragged and data.lengths is not None else answer
+
+    def _predict_maps(self, data: Dataset) -> np.ndarray:
+        parts = [np.empty((0, *self._prior.shape))]
+        for part in chunks(data):
+            found = self._index.kneighbors(self._flattener.transform(part), self._k, return_distance=False)
+            parts.append(votes(self._maps, found, self._prior))
+        answer = np.concatenate(parts)
+        if not self._ragged or data.lengths is None:
+            return answer
+        return shrink_maps(answer, data.lengths, self._prior.mean(axis=1))
+
+    def _first_known(self, neighbours: np.ndarray) -> np.ndarray:
+        """Fields (n, points) of the nearest neighbours of (n, k), gaps filled from the next ones, then by the mean."""
+        assert self._mean is not None
+        out = self._values[neighbours[:, 0]]
+        for rank in range(1, neighbours.shape[1]):
+            gaps = np.isnan(out)
+            if not gaps.any():
+                return out
+            out = np.where(gaps, self._values[neighbours[:, rank]], out)
+        return np.where(np.isnan(out), self._mean, out)
 
     def _vote(self, neighbours: np.ndarray) -> np.ndarray:
         """Weighted mean of the neighbours' targets, (n, k) indices to (n, K)."""
@@ -78,11 +110,13 @@ class Nearest:
         return np.einsum("nkc,k->nc", self._values[neighbours], weights / weights.sum())
 
     def _choose(self, codes: bool) -> int:
-        rows = len(self._values)
+        rows = self._index.n_samples_fit_
         options = [k for k in _NEIGHBOURS if k < rows]
         if not options:
             return 1
         found = self._index.kneighbors(n_neighbors=options[-1], return_distance=False)  # a row is not its own neighbour
+        if self._kind == "segmentation":
+            return best_neighbours(self._maps, found, options, self._prior)
         scale = np.maximum(self._values.var(axis=0), np.finfo(float).tiny)
         errors = []
         for k in options:

@@ -8,6 +8,7 @@ from crosstune.seeding import Streams
 
 _PENALTIES = np.logspace(-10, 4, 29)  # times the largest eigenvalue of the Gram matrix
 _RANK_TOLERANCE = 1e-13  # of the largest eigenvalue
+_MOST_ROUNDS = 50  # of filling gaps
 _SKETCH = 64  # outputs beyond which the penalty is chosen on random combinations of them
 
 
@@ -18,15 +19,40 @@ class Ridge:
     problem plus 1/n for the intercept (Allen 1974; Golub, Heath and Wahba 1979). Outputs are weighed by the inverse
     of their variance. With more than 64 outputs the choice is made on 64 random combinations of them, which keeps
     the expected error of every alpha.
+
+    Where y is NaN it does not count: gaps are filled with the model's own predictions and the model is fitted again,
+    until neither changes. Each round lowers the penalised error of the known values (majorisation), and where it stays
+    the same their normal equations hold. alpha is chosen twice, with gaps at the mean and with gaps predicted.
     """
 
     alpha: float
 
     def fit(self, z: np.ndarray, y: np.ndarray, seed: int) -> Ridge:
-        """z: (n, d) float64; y: (n, K) float64. Costs about 2 n d min(n, d) + 9 min(n, d)^3 operations."""
-        self._center, self._mean = z.mean(axis=0), y.mean(axis=0)
-        z, centred = z - self._center, y - self._mean
-        self._left, self._values, self._right = _decompose(z)
+        """z: (n, d) float64; y: (n, K) float64, NaN where unknown. Costs about 2 n d min(n, d) + 9 min(n, d)^3
+        operations."""
+        self._center = z.mean(axis=0)
+        self._left, self._values, self._right = _decompose(z - self._center)
+        gaps = np.isnan(y)
+        if not gaps.any():
+            self._solve(y, self._choose(y, seed))
+            return self
+        counts = np.maximum((~gaps).sum(axis=0), 1)
+        y = np.where(gaps, np.where(gaps, 0.0, y).sum(axis=0) / counts, y)
+        for _ in range(2):
+            alpha = self._choose(y, seed)
+            for _ in range(_MOST_ROUNDS):
+                self._solve(y, alpha)
+                filled = np.where(
+                    gaps, self._left @ (np.sqrt(self._values)[:, None] * self._coefficients) + self._mean, y
+                )
+                change = np.abs(filled - y).max()
+                y = filled
+                if change <= 1e-6 * max(float(y.std()), np.finfo(float).tiny):
+                    break
+        return self
+
+    def _choose(self, y: np.ndarray, seed: int) -> float:
+        centred = y - y.mean(axis=0)
         scale = centred.std(axis=0)
         weighted = centred / np.where(scale > 0, scale, 1)
         if y.shape[1] > _SKETCH:
@@ -35,10 +61,13 @@ class Ridge:
         errors = [float(np.mean(self._left_out(weighted, alpha) ** 2)) for alpha in penalties]
         # The largest of equally good penalties: exact fits tie at rounding error.
         best = np.flatnonzero(np.array(errors) <= min(errors) * (1 + 1e-9))
-        self.alpha = float(penalties[best[-1]])
+        return float(penalties[best[-1]])
+
+    def _solve(self, y: np.ndarray, alpha: float) -> None:
+        self.alpha, self._mean = alpha, y.mean(axis=0)
+        centred = y - self._mean
         self._coefficients = (np.sqrt(self._values) / (self._values + self.alpha))[:, None] * (self._left.T @ centred)
         self._centred = centred
-        return self
 
     def predict(self, z: np.ndarray) -> np.ndarray:
         """(m, d) to (m, K)."""

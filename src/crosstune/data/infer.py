@@ -307,7 +307,7 @@ def _segmentation(y: np.ndarray, X: np.ndarray | None, name: str) -> tuple[np.nd
     named = ~ignored(values)
     if named.sum() < 2 or named.sum() > MANY_CLASSES:
         raise TaskError(
-            f"target {name!r} has {named.sum()} distinct value{'s' * (named.sum() != 1)} at its positions; "
+            f"target {name!r} has {named.sum()} distinct value{'s' * int(named.sum() != 1)} at its positions; "
             f"segmentation needs 2 to {MANY_CLASSES}",
             cause="-1 and missing values stand for positions that do not count, they are not classes"
             if named.sum() < 2

@@ -15,7 +15,17 @@ def truth(kind, target, outputs):
 
 def outputs_for(metric):
     """Classes or columns of a case that the metric is defined for."""
-    return 2 if metric.name in ("1-auroc-hard", "1-auroc-pixels") else 3
+    return 2 if metric.name.endswith(("1-auroc-hard", "1-auroc-pixels", "fnr-mask")) else 3
+
+
+def case_for(metric, kind, rows, seed=0):
+    """A case of the form that the metric is defined for."""
+    if "mae8" not in metric.name:
+        return case(kind, rows, seed, outputs_for(metric))
+    rng = np.random.default_rng(seed)
+    target = rng.uniform(3, 15, (rows, 1, 28, 28))
+    target = (target + target.swapaxes(2, 3)) / 2
+    return target + rng.normal(size=target.shape), target
 
 
 def case(kind, rows, seed=0, outputs=3):

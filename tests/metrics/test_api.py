@@ -6,7 +6,7 @@ import pytest
 from crosstune.errors import DataError, UsageError
 from crosstune.metrics import all_metrics, default_metric, get_metric, metrics_for
 
-from .cases import case, outputs_for, truth
+from .cases import case, case_for, outputs_for, truth
 
 METRICS = all_metrics()
 KINDS = ("classification", "multilabel", "regression", "dense", "segmentation")
@@ -24,7 +24,7 @@ def test_description_and_range(name):
     assert metric.kinds
     assert metric.direction in ("lower", "higher")
     for kind in metric.kinds:
-        value = metric.score(*case(kind, 30, outputs=outputs_for(metric)))
+        value = metric.score(*case_for(metric, kind, 30))
         assert metric.low <= value <= metric.high
 
 
@@ -32,7 +32,7 @@ def test_description_and_range(name):
 def test_a_perfect_prediction_has_no_error(name):
     metric = METRICS[name]
     for kind in metric.kinds:
-        prediction, target = case(kind, 30, outputs=outputs_for(metric))
+        prediction, target = case_for(metric, kind, 30)
         perfect = metric.score(truth(kind, target, outputs_for(metric)), target)
         assert metric.error(perfect) == pytest.approx(0, abs=1e-12)
         assert metric.better(perfect, metric.score(prediction, target))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from crosstune.metrics import MeanMetric, all_metrics, default_metric
 
-from .cases import case, outputs_for
+from .cases import case, case_for
 
 CASES = [pytest.param(m, kind, id=f"{name}-{kind}") for name, m in all_metrics().items() for kind in m.kinds]
 
@@ -23,9 +23,9 @@ def batched(metric, prediction, target, cuts, order):
 @settings(max_examples=25, deadline=None)
 @given(data=st.data(), rows=st.integers(6, 40), seed=st.integers(0, 10_000))
 def test_any_partition_gives_the_same_number(metric, kind, data, rows, seed):
-    prediction, target = case(kind, rows, seed, outputs_for(metric))
+    prediction, target = case_for(metric, kind, rows, seed)
     cuts = data.draw(st.lists(st.integers(0, rows), max_size=rows))
-    order = np.array(data.draw(st.permutations(range(rows))))
+    order = np.arange(rows) if metric.ordered else np.array(data.draw(st.permutations(range(rows))))
     whole = metric.score(prediction, target)
     assert batched(metric, prediction, target, cuts, order) == pytest.approx(whole, rel=1e-12, abs=1e-12)
 
@@ -56,7 +56,7 @@ def test_the_check_rejects_averaging_over_batches(kind, monkeypatch):
 
 @pytest.mark.parametrize(("metric", "kind"), CASES)
 def test_contributions_average_to_the_metric(metric, kind):
-    prediction, target = case(kind, 30, outputs=outputs_for(metric))
+    prediction, target = case_for(metric, kind, 30)
     contributions = metric.per_sample(prediction, target)
     assert (contributions is not None) == isinstance(metric, MeanMetric)
     if contributions is not None:

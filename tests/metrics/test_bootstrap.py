@@ -6,14 +6,14 @@ from crosstune.errors import DataError
 from crosstune.metrics import all_metrics, get_metric
 from crosstune.metrics.bootstrap import interval, paired_difference
 
-from .cases import case, outputs_for, truth
+from .cases import case, case_for, outputs_for, truth
 
 CASES = [pytest.param(m, kind, id=f"{name}-{kind}") for name, m in all_metrics().items() for kind in m.kinds]
 
 
 @pytest.mark.parametrize(("metric", "kind"), CASES)
 def test_interval_holds_the_value_and_repeats(metric, kind):
-    prediction, target = case(kind, 60, outputs=outputs_for(metric))
+    prediction, target = case_for(metric, kind, 60)
     low, high = interval(metric, prediction, target, n=200, seed=1)
     assert low < metric.score(prediction, target) < high
     assert (low, high) == interval(metric, prediction, target, n=200, seed=1)
@@ -22,7 +22,7 @@ def test_interval_holds_the_value_and_repeats(metric, kind):
 
 @pytest.mark.parametrize(("metric", "kind"), CASES)
 def test_a_model_compared_with_itself_is_a_tie(metric, kind):
-    prediction, target = case(kind, 40, outputs=outputs_for(metric))
+    prediction, target = case_for(metric, kind, 40)
     result = paired_difference(metric, prediction, prediction, target, n=100, seed=0)
     assert (result.difference, result.low, result.high, result.p_a_better) == (0, 0, 0, 0.5)
     assert not result.decided
@@ -30,7 +30,7 @@ def test_a_model_compared_with_itself_is_a_tie(metric, kind):
 
 @pytest.mark.parametrize(("metric", "kind"), CASES)
 def test_the_better_model_has_the_smaller_error(metric, kind):
-    prediction, target = case(kind, 60, outputs=outputs_for(metric))
+    prediction, target = case_for(metric, kind, 60)
     better = 0.5 * prediction + 0.5 * truth(kind, target, outputs_for(metric))
     result = paired_difference(metric, better, prediction, target, n=200, seed=0)
     swapped = paired_difference(metric, prediction, better, target, n=200, seed=0)

@@ -11,7 +11,7 @@ from crosstune.metrics.classification import Error, MacroF1
 from crosstune.metrics.multilabel import OneMinusMap
 from crosstune.metrics.units import pool
 
-from .cases import case
+from .cases import case, case_for
 
 
 class Voted(MacroF1):
@@ -93,7 +93,7 @@ def test_other_metrics_ignore_units(name):
     metric = get_metric(name)
     if metric.grouped or metric.kinds[0] == "segmentation":
         return
-    prediction, target = case(metric.kinds[0], 30)
+    prediction, target = case_for(metric, metric.kinds[0], 30)
     assert metric.score(prediction, target, np.arange(30) // 5) == metric.score(prediction, target)
 
 

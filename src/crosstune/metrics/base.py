@@ -30,7 +30,8 @@ class Metric(ABC):
     ``grouped``: whether the rows of one unit (the windows of a recording, the crops of a clip) make one row before
     anything is counted. ``pooling`` says how their predictions become one: the mean of the probabilities or values, the
     mean of the logits, or the votes for classes; another rule overrides ``pooled``. Metrics that are not grouped ignore
-    units, and without units every row is one.
+    units, and without units every row is one. ``ordered``: whether the order of the rows matters, as it does for
+    figures of published code that average chunks or look at the first row; how they are batched never does.
 
     A new metric is a subclass with ``keep`` and ``finish`` (or a ``MeanMetric`` with ``contribution``), and an
     instance of it in the module's ``METRIC``.
@@ -43,6 +44,7 @@ class Metric(ABC):
     kinds: tuple[TargetKind, ...]
     summary: str
     grouped: bool = False
+    ordered: bool = False
     pooling: Pooling = "mean"
 
     @abstractmethod
@@ -51,7 +53,7 @@ class Metric(ABC):
 
     @abstractmethod
     def finish(self, *kept: np.ndarray) -> float:
-        """The figure from the facts of all rows, in any order; NaN where the figure is undefined for these rows."""
+        """The figure from the facts of all rows, in any order unless ``ordered``; NaN where it is undefined."""
 
     def check(self, prediction: np.ndarray, target: np.ndarray, first_row: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Canonical arrays of ``records.py`` for the first of ``kinds``; ``DataError`` names bad rows."""

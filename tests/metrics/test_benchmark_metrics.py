@@ -1,0 +1,124 @@
+"""Metrics of benchmark tasks: votes, crops, distance maps, masks, and the figures of public code."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from sklearn import metrics as sk
+
+from crosstune.errors import DataError
+from crosstune.metrics import all_metrics, get_metric
+from crosstune.metrics.classification import Error
+from crosstune.metrics.multilabel import OneMinusAurocMultilabel
+from crosstune.metrics.shipped import ChunkMean
+
+from .cases import case, one_hot
+
+
+def test_recordings_are_judged_by_votes_and_ties_go_to_the_first_class():
+    codes = [2, 2, 1, 0, 2, 2, 0, 1, 1]
+    units = np.array([5, 5, 5, 8, 8, 8, 8, 2, 2])  # votes: 5 -> 2, 8 -> tie of 0 and 2 -> 0, 2 -> 1
+    target = np.array([2, 2, 2, 2, 2, 2, 2, 1, 1])
+    expected = 1 - sk.f1_score([1, 2, 2], [1, 2, 0], average="macro")
+    value = get_metric("1-f1-vote").score(one_hot(np.array(codes), 4), target, units)
+    assert value == pytest.approx(expected, abs=1e-12)
+    assert value != pytest.approx(get_metric("1-f1").score(one_hot(np.array(codes), 4), target))
+
+
+def test_votes_are_not_the_mean_probability():
+    p = np.array([[0.55, 0.45], [0.55, 0.45], [0.0, 1.0]])  # two weak votes against one certain
+    vote = get_metric("1-f1-vote").score(np.vstack([p, [[0.1, 0.9]]]), np.array([0, 0, 0, 1]), np.array([0, 0, 0, 1]))
+    assert vote == 0
+    assert p.mean(0).argmax() == 1
+
+
+def test_crops_are_averaged_as_logits():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(400, 6)) * 8
+    units = rng.integers(0, 90, 400)
+    numbers = np.unique(units)
+    truth = (rng.random((90, 6)) < 0.3).astype(float)
+    mean = np.stack([logits[units == u].mean(0) for u in numbers])
+    expected = 1 - sk.average_precision_score(truth[numbers], mean)
+    metric = get_metric("1-map-clips")
+    assert metric.score(expit(logits), truth[units], units) == pytest.approx(expected, abs=1e-12)
+    of_probabilities = np.stack([expit(logits[units == u]).mean(0) for u in numbers])
+    assert expected != pytest.approx(1 - sk.average_precision_score(truth[numbers], of_probabilities), abs=1e-3)
+
+
+def test_certain_crops_stay_finite():
+    p = np.array([[0.0], [1.0], [1.0], [0.2]])
+    assert get_metric("1-map-clips").score(p, np.array([[0], [0], [1], [1]]), np.array([0, 0, 1, 1])) == 0
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_area_under_the_curve_of_tables_is_that_of_scikit_learn(classes):
+    p, y = case("classification", 90, 3, classes)
+    expected = sk.roc_auc_score(y, p[:, 1]) if classes == 2 else sk.roc_auc_score(y, p, multi_class="ovo")
+    assert get_metric("1-auc").score(p, y) == pytest.approx(1 - expected, abs=1e-12)
+
+
+# -- distances between residues --------------------------------------------------------------------------------------
+
+
+def test_distance_errors_need_one_square_map():
+    with pytest.raises(DataError, match=r"one square map of distances per row, \(n, 1, S, S\), got \(2, 3, 4, 4\)"):
+        get_metric("mae8").score(np.ones((2, 3, 4, 4)), np.ones((2, 3, 4, 4)))
+
+
+# -- masks -----------------------------------------------------------------------------------------------------------
+
+
+def test_masks_under_three_thresholds():
+    logits = np.array([[-1.0, 0.2, 0.4, 0.9, 0.3, 2.0]])
+    target = np.array([[0, 0, 1, 1, -1, 1]])
+    p = np.stack([1 - expit(logits), expit(logits)], axis=1)
+    values = {name: get_metric(name).score(p, target) for name in ("1-auroc-hard", "fnr-mask")}
+    assert values == {"1-auroc-hard": 0.25, "fnr-mask": 0}  # one false alarm in two, nothing missed
+    official = get_metric("official-1-auroc-hard").score(p, target)
+    assert official == pytest.approx((0 + 1 / 3) / 2)  # 0.2 is below one half, and so is 0.4
+    shipped = get_metric("shipped-1-auroc-hard").score(p, target)
+    assert shipped == pytest.approx((1 / 3 + 0) / 2)  # the ignored position is one more true negative
+    soft = get_metric("1-auroc-pixels").score(p, target)
+    assert soft == 0  # the order of the scores is right, wherever the threshold is
+
+
+def test_masks_of_three_classes_are_refused():
+    p, y = case("segmentation", 5, outputs=3)
+    for name in ("official-1-auroc-hard", "shipped-1-auroc-hard", "fnr-mask"):
+        with pytest.raises(DataError, match="is undefined"):
+            get_metric(name).score(p, y)
+
+
+# -- chunks ----------------------------------------------------------------------------------------------------------
+
+
+def test_chunks_weigh_the_same_however_short():
+    target = np.arange(25) % 2
+    p = one_hot(np.where(np.arange(25) >= 20, 1 - target, target), 2)  # the last five rows are wrong
+    metric = ChunkMean(Error(), 10, "in-tens")
+    assert metric.score(p, target) == pytest.approx((0 + 0 + 1) / 3)
+    assert Error().score(p, target) == 0.2
+    for cuts in ([3], [10, 20], [1, 2, 3, 24]):
+        accumulator = metric.start()
+        for rows in np.split(np.arange(25), cuts):
+            accumulator.update(p[rows], target[rows])
+        assert accumulator.compute() == metric.score(p, target)
+    assert metric.score(p[::-1], target[::-1]) == pytest.approx((0.5 + 0 + 0) / 3)
+
+
+def test_labels_without_both_values_are_left_out_of_a_chunk():
+    p, y = case("multilabel", 60)
+    y[:20, 1] = 0
+    value = ChunkMean(OneMinusAurocMultilabel(), 20, "in-twenties").score(p, y)
+    first = np.mean([sk.roc_auc_score(y[:20, k], p[:20, k]) for k in (0, 2)])
+    others = [sk.roc_auc_score(y[at : at + 20], p[at : at + 20]) for at in (20, 40)]
+    assert value == pytest.approx(1 - np.mean([first, *others]), abs=1e-12)
+
+
+def test_chunks_of_public_code():
+    chunks = {name: metric.chunk for name, metric in all_metrics().items() if isinstance(metric, ChunkMean)}
+    assert {f"{-(-1000 // batch) * batch}" for batch in (4, 16, 28, 32)} == {str(chunk) for chunk in chunks.values()}
+    assert all(name.endswith(str(chunk)) for name, chunk in chunks.items())
+    p, y = case("classification", 2500)
+    expected = np.mean([1 - (p[at : at + 1008].argmax(1) == y[at : at + 1008]).mean() for at in (0, 1008, 2016)])
+    assert get_metric("shipped-error-1008").score(p, y) == pytest.approx(expected, abs=1e-12)

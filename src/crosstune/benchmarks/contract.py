@@ -102,10 +102,10 @@ class Task:
 
     name: "suite/task". title: as tables print it. kind, modality: of its data. protocols: terms by protocol name.
     load, generate, verify: see the protocols above; ``recognise(path)`` says whether a file or folder looks like this
-    task's data. reference: settings of ``recraft-reference`` for this task, keys as in ``--set``. published: name of
-    the task in ``published_results.csv``, with the protocol and metric its figures belong to. synthetic: whether
-    ``generate`` makes plausible signals (True) or solves the physics (False). traps: one line each, for the docs and
-    ``inspect``.
+    task's data. reference: settings of ``recraft-reference`` for this task, keys as in ``--set``; unmapped: what the
+    public recipe states besides and no setting expresses. published: name of the task in ``published_results.csv``,
+    with the protocol and metric its figures belong to. synthetic: whether ``generate`` makes plausible signals (True)
+    or solves the physics (False). traps: one line each, for the docs and ``inspect``.
     """
 
     name: str
@@ -119,6 +119,7 @@ class Task:
     verify: Callable[[Path], Verification]
     recognise: Callable[[Path], bool]
     reference: Mapping[str, Any] = field(default_factory=dict)
+    unmapped: Mapping[str, Any] = field(default_factory=dict)
     published: str | None = None
     published_protocol: ProtocolName = "shipped"
     published_metric: str | None = None

@@ -61,7 +61,10 @@ class FileArray:
         rows = np.asarray(key)
         if rows.dtype == bool:
             rows = np.flatnonzero(rows)
-        return self._read(np.array([self._row(int(r)) for r in rows], dtype=np.int64))
+        rows = rows.astype(np.int64)
+        if len(rows) and not -len(self) <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)} in {self.path}")
+        return self._read(np.where(rows < 0, rows + len(self), rows))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self.nbytes > MOST_BYTES:
@@ -82,13 +85,9 @@ class FileArray:
     def _read(self, rows: np.ndarray) -> np.ndarray:
         out = np.empty((len(rows), *self.shape[1:]), self.dtype)
         with open(self.path, "rb", buffering=0) as file:
-            begin = 0
-            while begin < len(rows):  # neighbouring rows with one call
-                end = begin + 1
-                while end < len(rows) and rows[end] == rows[end - 1] + 1:
-                    end += 1
+            cuts = np.flatnonzero(np.diff(rows) != 1) + 1  # neighbouring rows with one call
+            for begin, end in zip([0, *cuts], [*cuts, len(rows)]) if len(rows) else ():
                 self._fill(file.fileno(), out[begin:end], int(rows[begin]))
-                begin = end
         return out.astype(self.dtype.newbyteorder("="), copy=False)
 
     def _fill(self, descriptor: int, out: np.ndarray, row: int) -> None:

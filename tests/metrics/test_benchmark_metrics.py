@@ -60,6 +60,71 @@ def test_area_under_the_curve_of_tables_is_that_of_scikit_learn(classes):
 # -- distances between residues --------------------------------------------------------------------------------------
 
 
+def walks(lengths, size, seed=0, border=5):
+    """Distances of tight random walks on a padded canvas, and predictions without symmetry."""
+    rng = np.random.default_rng(seed)
+    target = np.full((len(lengths), 1, size, size), np.nan)
+    for row, length in enumerate(lengths):
+        walk = np.cumsum(0.8 * rng.normal(size=(length, 3)), axis=0)
+        inside = slice(border, border + length)
+        target[row, 0, inside, inside] = np.linalg.norm(walk[:, None] - walk[None], axis=-1) + 1
+    prediction = np.nan_to_num(target, nan=7.0) + rng.normal(size=target.shape)
+    return prediction, target
+
+
+def public_mae8(prediction, target, first, border=5):
+    """One protein, step by step and in place, as public code goes about it; ``first``: length of the first one."""
+    p = prediction[border : border + first, border : border + first].copy()
+    y = target[border : border + first, border : border + first]
+    for step in range(2):
+        for j in range(len(p)):
+            for k in range(j + 1, len(p)):
+                p[j, k] = (p[j, k] + p[k, j]) / 2
+        if step == 0:
+            p[p < 0.01] = 0.01
+    pairs = [(j, k) for j in range(len(p)) for k in range(j + 24, len(p)) if y[j, k] <= 8]
+    return np.mean([abs(p[j, k] - y[j, k]) for j, k in pairs]) if pairs else np.nan
+
+
+def test_positions_outside_a_protein_do_not_count():
+    prediction, target = walks([40, 61, 80], 96)
+    wild = np.where(np.isnan(target), 1e6, prediction)
+    proteins = []
+    for p, y in zip(prediction[:, 0], target[:, 0]):
+        j, k = np.nonzero(np.nan_to_num(y, nan=99) <= 8)
+        far = k - j >= 24
+        j, k = j[far], k[far]
+        proteins.append(np.abs((p[j, k] + p[k, j]) / 2 - y[j, k]).mean())
+    for name in ("mae8", "mae8-upper", "shipped-mae8"):
+        assert get_metric(name).score(wild, target) == get_metric(name).score(prediction, target)
+    assert get_metric("mae8").score(prediction, target) == pytest.approx(np.mean(proteins), rel=1e-12)
+
+
+def test_a_protein_without_far_contacts_is_left_out():
+    prediction, target = walks([40, 61], 80)
+    target[0] += 8  # NaN stays NaN
+    for name in ("mae8", "mae8-upper", "shipped-mae8"):
+        alone = get_metric(name).score(prediction[::-1], target[::-1])
+        assert alone == pytest.approx(get_metric(name).score(prediction[1:], target[1:]), rel=1e-12)
+    with pytest.raises(DataError, match="'mae8' is undefined for these 1 rows"):
+        get_metric("mae8").score(prediction[:1], target[:1])
+
+
+@pytest.mark.parametrize("lengths", [[40, 61, 80], [80, 40, 61]])
+def test_public_code_cuts_every_protein_to_the_first(lengths):
+    prediction, target = walks(lengths, 96, seed=4)
+    prediction[:, :, 10:40, 30:60] -= 9  # some predictions below the floor
+    expected = [public_mae8(p[0], y[0], lengths[0]) for p, y in zip(prediction, target)]
+    metric = get_metric("shipped-mae8")
+    assert metric.score(prediction, target) == pytest.approx(np.nanmean(expected), rel=1e-12)
+    one_by_one = metric.start()
+    for row in range(3):
+        one_by_one.update(prediction[row : row + 1], target[row : row + 1])
+    assert one_by_one.compute() == metric.score(prediction, target)
+    own = [public_mae8(p[0], y[0], length) for p, y, length in zip(prediction, target, lengths)]
+    assert (np.mean(own) == pytest.approx(metric.score(prediction, target), rel=1e-6)) == (lengths[0] == 80)
+
+
 def test_distance_errors_need_one_square_map():
     with pytest.raises(DataError, match=r"one square map of distances per row, \(n, 1, S, S\), got \(2, 3, 4, 4\)"):
         get_metric("mae8").score(np.ones((2, 3, 4, 4)), np.ones((2, 3, 4, 4)))

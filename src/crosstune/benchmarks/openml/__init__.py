@@ -7,7 +7,7 @@ test rows select the checkpoint.
 
 from crosstune.benchmarks.contract import Scale, Suite
 
-# two classes and three, numbers and categories, with and without missing values; four of them real without a download
+# two classes and three, numbers and categories, with and without gaps; all but the last are real without a download
 _FEW = ("iris", "wine", "wdbc", "tic-tac-toe", "balance-scale", "credit-approval")
 
 SUITE = Suite(
@@ -15,8 +15,7 @@ SUITE = Suite(
     title="OpenML tables",
     summary="42 small classification tables, scored by 1 - AUC",
     scales={
-        "smoke": Scale(budget="20s", seeds=1, generate={"*": {"n": 120}}, tasks=("openml/iris", "openml/tic-tac-toe")),
-        "small": Scale(budget="60s", seeds=2, tasks=tuple(f"openml/{name}" for name in _FEW)),
-        "full": Scale(budget="10m", seeds=3),
+        "small": Scale(budget="30s", seeds=2, generate={"*": {}}, tasks=tuple(f"openml/{name}" for name in _FEW)),
+        "full": Scale(budget="10m", seeds=3, generate={"*": {}}),
     },
 )

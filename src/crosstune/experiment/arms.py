@@ -15,12 +15,13 @@ import torch
 
 from crosstune.assembly import build_model, plan_model, predict
 from crosstune.backbones import Backbone
+from crosstune.data.vectors import target_vectors
 from crosstune.errors import Interrupted
 from crosstune.experiment.bounding import measure
 from crosstune.methods import Method, get_method, override
 from crosstune.methods.contract import AnyStage
 from crosstune.nn.model import CrossModalModel
-from crosstune.records import Dataset, StageReport
+from crosstune.records import FIELD_KINDS, IGNORED, Dataset, StageReport
 from crosstune.runs.folder import RunFolder
 from crosstune.seeding import Streams
 from crosstune.stages import align, fit, source_head
@@ -211,7 +212,7 @@ def run_arm(
     if measure_bound and state.predictor is not None:
         _bound(state, "after-fit", monitor)
     prediction = predict(state.model, validation)
-    if train.kind == "dense":
+    if train.kind in FIELD_KINDS:
         _fields(folder, monitor, validation, prediction)
     fit_report = reports[-1]
     total = sum(p.numel() for p in state.model.parameters())
@@ -296,8 +297,7 @@ def _part_labels(state: State, part: Dataset) -> np.ndarray:
     assert state.labels is not None
     if part.kind == "classification":
         return part.y.astype(np.int64)
-    train = np.asarray(state.train.y, dtype=np.float64).reshape(len(state.train), -1)
-    mine = np.asarray(part.y, dtype=np.float64).reshape(len(part), -1)
+    train, mine = target_vectors(state.train), target_vectors(part, state.train)
     count = int(state.labels.max()) + 1
     centres = np.stack([train[state.labels == k].mean(0) for k in range(count) if (state.labels == k).any()])
     distance = (mine**2).sum(1)[:, None] - 2 * mine @ centres.T + (centres**2).sum(1)[None]
@@ -307,10 +307,16 @@ def _part_labels(state: State, part: Dataset) -> np.ndarray:
 def _fields(folder: RunFolder, monitor: RunMonitor, validation: Dataset, prediction: np.ndarray) -> None:
     """A few rows for pictures: quantiles of the error from best to worst."""
     assert validation.y is not None
-    error = np.square(prediction - validation.y).reshape(len(prediction), -1).mean(1)
+    if validation.kind == "segmentation":
+        prediction = prediction.argmax(axis=1)
+        wrong = np.where(validation.y == IGNORED, np.nan, prediction != validation.y)
+    else:
+        wrong = np.square(prediction - validation.y)
+    wrong = wrong.reshape(len(prediction), -1)
+    error = np.nansum(wrong, axis=1) / np.maximum((~np.isnan(wrong)).sum(axis=1), 1)
     order = np.argsort(error)
     picks = order[np.unique(np.linspace(0, len(order) - 1, 4).astype(int))]
     folder.diagnostic(
         "fields", monitor.arm, monitor.seed, input=validation.X[picks], target=validation.y[picks],
-        prediction=prediction[picks].astype(np.float32), rows=picks,
+        prediction=prediction[picks].astype(np.int64 if prediction.dtype.kind == "i" else np.float32), rows=picks,
     )  # fmt: skip

@@ -154,7 +154,7 @@ def _finish_arm(
     )  # fmt: skip
     provenance = {"run": run.record["created"], "arm": arm.name, "seed": seed, "data": run.record["data"],
                   "crosstune": crosstune.__version__, "selected_on": run.selected_on}  # fmt: skip
-    score = run.metric.score(result.prediction, np.asarray(run.validation.y))
+    score = run.metric.score(result.prediction, np.asarray(run.validation.y), run.validation.units)
     # every arm's model is kept: after the seal is opened, controls are scored on the test rows too
     save_model(run.folder.path / "arms" / f"{arm.name}.s{seed}", result.model, backbone=backbone,
                task=run.record["task"], provenance=provenance)  # fmt: skip

@@ -59,7 +59,7 @@ def _keep_floor(run: Sitting, result: FloorResult) -> None:
             "validation", arm, seed, rows=validation_rows(run), prediction=prediction, data=run.validation,
             metric=run.metric.name, selected_on="train", protocol=run.protocol,
         )  # fmt: skip
-        score = run.metric.score(prediction, np.asarray(run.validation.y))
+        score = run.metric.score(prediction, np.asarray(run.validation.y), run.validation.units)
         keep_scores(
             run.record, further_scores(run.record, prediction, run.validation, "validation", arm, seed, "train")
         )

@@ -16,7 +16,7 @@ from crosstune.experiment.sitting import silent
 from crosstune.floors import run_floors
 from crosstune.metrics import get_metric
 from crosstune.metrics.bootstrap import interval
-from crosstune.records import Dataset, Score
+from crosstune.records import IGNORED, Dataset, Score
 from crosstune.runs.export import LoadedModel, load_model
 from crosstune.runs.folder import RunFolder, write_predictions
 
@@ -66,6 +66,10 @@ def _write_csv(path: Path, prediction: np.ndarray, model: LoadedModel) -> None:
         writer.writerow(["row", "prediction", *[f"p_{name}" for name in model.classes]])
         decided = model.decide(prediction)
         writer.writerows([i, decided[i], *row] for i, row in enumerate(flat))
+    elif model.kind == "segmentation":
+        flat = model.decide(prediction).reshape(len(prediction), -1)
+        writer.writerow(["row", *[f"position{k}" for k in range(flat.shape[1])]])
+        writer.writerows([i, *row] for i, row in enumerate(flat))
     else:
         names = model.config["task"].get("target_names") or [f"y{k}" for k in range(flat.shape[1])]
         names = names if len(names) == flat.shape[1] else [f"y{k}" for k in range(flat.shape[1])]
@@ -88,10 +92,10 @@ def evaluate(model: LoadedModel, data: Dataset, *, on_share: Callable[[float], N
     for name in names:
         metric = get_metric(name)
         try:
-            value = metric.score(prediction, target)
+            value = metric.score(prediction, target, data.units)
         except DataError:
             continue  # undefined for these rows (one class only, say); the run's own metric comes first and raises
-        low, high = interval(metric, prediction, target, seed=0)
+        low, high = interval(metric, prediction, target, data.units, seed=0)
         scores.append(Score(value, name, split="given", selected_on="validation", low=low, high=high, rows=len(data),
                             seed=model.config["provenance"].get("seed")))  # fmt: skip
     return scores
@@ -99,7 +103,7 @@ def evaluate(model: LoadedModel, data: Dataset, *, on_share: Callable[[float], N
 
 def _align_classes(data: Dataset, model: LoadedModel) -> np.ndarray:
     assert data.y is not None
-    if model.kind != "classification":
+    if model.kind not in ("classification", "segmentation"):
         return np.asarray(data.y)
     assert model.classes is not None
     names = data.classes or tuple(str(v) for v in range(int(data.y.max()) + 1))
@@ -110,7 +114,7 @@ def _align_classes(data: Dataset, model: LoadedModel) -> np.ndarray:
             cause="the model was fitted on other classes",
             fix=f"known classes: {', '.join(model.classes[:20])}",
         )
-    table = np.array([model.classes.index(n) for n in names])
+    table = np.array([*(model.classes.index(n) for n in names), IGNORED])  # the code -1 finds the last one
     return table[data.y.astype(np.int64)]
 
 

@@ -19,6 +19,7 @@ _TASKS = {
         "series": "time-series-classification",
         "grid": "image-classification",
     },
+    "segmentation": {"series": "token-classification", "grid": "image-segmentation"},
     "regression": {"table": "tabular-regression", "series": "time-series-forecasting"},
 }
 

@@ -43,6 +43,7 @@ def prediction_view(record: RunRecord, split: str) -> View:
         "multilabel": _multilabel,
         "regression": _regression,
         "dense": _dense,
+        "segmentation": _segmentation,
     }.get(record.kind)
     if view is None:
         return View(remarks=(f"No view for targets of kind {record.kind}.",))
@@ -51,10 +52,12 @@ def prediction_view(record: RunRecord, split: str) -> View:
 
 
 def _usable(prediction: Prediction) -> tuple[Prediction, int]:
-    """The rows whose target and prediction are finite, and how many are not."""
+    """The rows whose target and prediction are finite, and how many are not. Of fields (n, C, ...) the target need not
+    be known everywhere."""
     n = len(prediction)
-    parts = (prediction.target.reshape(n, -1), prediction.prediction.reshape(n, -1))
-    keep = np.logical_and(*(np.isfinite(part).all(axis=1) for part in parts))
+    known = np.isfinite(prediction.target.reshape(n, -1))
+    known = known.any(axis=1) if prediction.target.ndim > 2 else known.all(axis=1)
+    keep = known & np.isfinite(prediction.prediction.reshape(n, -1)).all(axis=1)
     return (prediction, 0) if keep.all() else (prediction.take(prediction.rows[keep]), int((~keep).sum()))
 
 
@@ -74,7 +77,7 @@ def _classification(record: RunRecord, prediction: Prediction) -> View:
     names += [f"class {i}" for i in range(len(names), k)]
     counts = confusion_counts(prediction, k)
     pairs = _confused_pairs(counts, names)
-    drawings = (_confusion(counts, names, prediction),) if k <= MOST_CLASSES else ()
+    drawings = (_confusion(counts, names, prediction, "rows"),) if k <= MOST_CLASSES else ()
     remarks = () if k <= MOST_CLASSES else (f"{k} classes: the most confused pairs instead of a {k} x {k} matrix.",)
     return View(
         drawings=drawings,
@@ -97,7 +100,7 @@ def _confused_pairs(counts: np.ndarray, names: list[str]) -> tuple[tuple[str, ..
     )
 
 
-def _confusion(counts: np.ndarray, names: list[str], prediction: Prediction) -> svg.Drawing:
+def _confusion(counts: np.ndarray, names: list[str], prediction: Prediction, what: str) -> svg.Drawing:
     k = len(counts)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with svg.canvas(480, width=480) as figure:
@@ -108,7 +111,8 @@ def _confusion(counts: np.ndarray, names: list[str], prediction: Prediction) -> 
                                      linewidth=0))  # fmt: skip
             if counts[t, p]:
                 colour = svg.PAPER if share[t, p] > 0.55 else svg.INK
-                axes.text(p, t, str(counts[t, p]), ha="center", va="center", fontsize=size, color=colour)
+                shown = str(counts[t, p]) if counts[t, p] < 100_000 else f"{counts[t, p]:.2g}"
+                axes.text(p, t, shown, ha="center", va="center", fontsize=size, color=colour)
         axes.set_xlim(-0.5, k - 0.5)
         axes.set_ylim(k - 0.5, -0.5)
         axes.set_aspect("equal")
@@ -121,12 +125,34 @@ def _confusion(counts: np.ndarray, names: list[str], prediction: Prediction) -> 
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         right = int(np.trace(counts))
-        alt = f"Confusion matrix over {k} classes: {right} of {counts.sum()} rows on the diagonal"
+        alt = f"Confusion matrix over {k} classes: {right} of {counts.sum()} {what} on the diagonal"
+        of = "" if what == "rows" else f" of {what}"
         caption = (
-            f"Confusion matrix on {prediction.split} (seed {prediction.seed}): counts; colour is the share of the row "
-            "(true class)."
+            f"Confusion matrix on {prediction.split} (seed {prediction.seed}): counts{of}; colour is the share of the "
+            "row (true class)."
         )
         return svg.export(figure, "confusion", alt, caption)
+
+
+# --- class maps ---
+
+
+def _segmentation(record: RunRecord, prediction: Prediction) -> View:
+    from crosstune.report.figures_maps import class_rows, position_counts, sample_maps
+
+    counts = position_counts(prediction)
+    names = list(record.classes or ())
+    names += [f"class {i}" for i in range(len(names), len(counts))]
+    drawings, remarks = sample_maps(record, prediction, names)
+    if len(counts) <= MOST_CLASSES:
+        drawings.append(_confusion(counts, names, prediction, "positions"))
+    return View(
+        drawings=tuple(drawings),
+        caption=f"Classes of positions on {prediction.split}, seed {prediction.seed}",
+        columns=("class", "positions", "precision", "recall", "F1", "intersection over union"),
+        rows=class_rows(counts, names),
+        remarks=tuple(remarks),
+    )
 
 
 # --- multilabel ---
@@ -274,8 +300,11 @@ def _field(inputs: np.ndarray | None, target: np.ndarray, guess: np.ndarray, row
     truth, said, given = _plane(target), _plane(guess), _plane(inputs)
     if truth is None or said is None or truth.shape != said.shape:
         return None
-    size = float(np.linalg.norm(truth))
-    error = f"relative error {number(float(np.linalg.norm(said - truth)) / size)}" if size else "zero field"
+    size = float(np.linalg.norm(np.nan_to_num(truth)))
+    gap = float(np.linalg.norm(np.nan_to_num(said - truth)))
+    error = f"relative error {number(gap / size)}" if size else "zero field"
+    unknown = int(np.isnan(truth).sum())
+    error += f"; {unknown:,} of {truth.size:,} points of the truth are unknown" if unknown else ""
     draw = _lines if truth.ndim == 1 else _images
     return draw(given, truth, said, f"field-{i}", f"Row {row}", error)
 

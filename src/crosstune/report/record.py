@@ -35,7 +35,8 @@ class Prediction:
 
     rows: (n,) int64 row numbers in the data file, ascending. target and prediction: canonical shapes of
     ``crosstune.records`` (classification: (n,) codes and (n, K) probabilities; multilabel and regression: (n, K);
-    dense: (n, C, ...)), float64.
+    dense: (n, C, ...), the target NaN where it is unknown; segmentation: (n, ...) codes and (n, K, ...)
+    probabilities), float64. units: (n,) int64 where rows are pieces of units, else None.
     """
 
     arm: str
@@ -46,6 +47,7 @@ class Prediction:
     prediction: np.ndarray
     selected_on: str = "validation"
     protocol: str = "clean"
+    units: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -62,6 +64,7 @@ class Prediction:
             self.prediction[keep],
             self.selected_on,
             self.protocol,
+            None if self.units is None else self.units[keep],
         )
 
 
@@ -293,7 +296,11 @@ def _read_prediction(file: Path, arm: str, seed: int, split: str, kind: str) -> 
     except (OSError, pa.ArrowInvalid):
         return None
     meta: dict[str, Any] = json.loads((table.schema.metadata or {}).get(b"crosstune", b"{}"))
-    if meta.get("kind", kind) == "dense":
+    if meta.get("kind", kind) == "segmentation":
+        shape = meta.get("field_shape") or (1, -1)
+        target = _fields(table["target"], shape[1:]).astype(np.int64)
+        prediction = _fields(table["prediction"], shape)
+    elif meta.get("kind", kind) == "dense":
         target, prediction = (_fields(table[name], meta.get("field_shape")) for name in ("target", "prediction"))
     elif meta.get("kind", kind) == "classification":
         target, prediction = table["target"].to_numpy().astype(np.int64), _columns(table, "p")
@@ -310,6 +317,7 @@ def _read_prediction(file: Path, arm: str, seed: int, split: str, kind: str) -> 
         prediction=prediction[order],
         selected_on=str(meta.get("selected_on") or "validation"),
         protocol=str(meta.get("protocol") or "clean"),
+        units=table["unit"].to_numpy().astype(np.int64)[order] if "unit" in table.column_names else None,
     )
 
 
@@ -324,5 +332,5 @@ def _columns(table: pa.Table, prefix: str) -> np.ndarray:
 
 def _fields(column: pa.ChunkedArray, shape: Any) -> np.ndarray:
     """(n, C, ...) float64 from a list column that was flattened in C order; (n, 1, L) without a known shape."""
-    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float64)  # nulls become NaN
     return flat.reshape(len(column), *(shape or (1, -1))) if len(column) else flat.reshape(0, *(shape or (1, 0)))

@@ -105,13 +105,15 @@ class SeedMean(Metric):
     """A metric averaged over seeds, on facts: rows are resampled with all seeds of a row kept together."""
 
     def __init__(self, inner: Metric) -> None:
-        self.inner = inner
+        self.inner = inner  # its units are pooled in ``facts``; what is resampled afterwards is one row per unit
         self.name, self.direction, self.summary = inner.name, inner.direction, inner.summary
         self.low, self.high, self.kinds = inner.low, inner.high, inner.kinds
 
-    def facts(self, predictions: list[np.ndarray], target: np.ndarray) -> Facts:
-        """Facts of the rows from one prediction (n, ...) per seed. Raises DataError for unusable predictions."""
-        kept = [self.inner.keep(*self.inner.check(prediction, target)) for prediction in predictions]
+    def facts(self, predictions: list[np.ndarray], target: np.ndarray, units: np.ndarray | None = None) -> Facts:
+        """Facts of the rows, or of the units (u, ...) of a metric that pools them, from one prediction (n, ...) per
+        seed. Raises DataError for unusable predictions."""
+        checked = [self.inner.check(prediction, target) for prediction in predictions]
+        kept = [self.inner.keep(*self.inner.pooled(*pair, units)) for pair in checked]
         return Facts(tuple(np.stack(parts, axis=1) for parts in zip(*kept)))
 
     def check(self, prediction: Any, target: np.ndarray, first_row: int = 0) -> tuple[Any, np.ndarray]:
@@ -169,7 +171,8 @@ def score_arms(record: RunRecord, split: str) -> tuple[ArmScore, ...]:
 
 @dataclass(frozen=True)
 class _Stack:
-    """One arm reduced to facts. rows: (n,); seeds: S of them; marks: (n, 2), sum and square sum of each target."""
+    """One arm reduced to facts. rows: (n,), or the numbers of units where the metric pools them; seeds: S of them;
+    marks: (n, 2), sum and square sum of each target as far as it is known."""
 
     rows: np.ndarray
     facts: Facts
@@ -192,12 +195,15 @@ def _stack(metric: SeedMean, seeds: Mapping[int, Prediction]) -> _Stack | str | 
         return None
     order = tuple(sorted(seeds))
     aligned = [seeds[seed].take(rows) for seed in order]
-    target = aligned[0].target
+    target, units = aligned[0].target, aligned[0].units
     try:
-        facts = metric.facts([p.prediction for p in aligned], target)
+        facts = metric.facts([p.prediction for p in aligned], target, units)
     except DataError as error:
         return f"no score: {error.problem}"
-    flat = target.reshape(len(rows), -1).astype(np.float64)
+    if metric.inner.grouped and units is not None:
+        rows, first = np.unique(units, return_index=True)
+        target = target[first]
+    flat = np.nan_to_num(target.reshape(len(rows), -1).astype(np.float64))
     return _Stack(rows, facts, np.column_stack([flat.sum(axis=1), (flat**2).sum(axis=1)]), order)
 
 

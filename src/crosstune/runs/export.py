@@ -19,7 +19,7 @@ from crosstune.backbones import Backbone, families
 from crosstune.data import conform, from_arrays
 from crosstune.errors import DataError, RunError
 from crosstune.nn.model import CrossModalModel, ModelConfig
-from crosstune.records import Dataset
+from crosstune.records import FIELD_KINDS, Dataset
 from crosstune.runs.files import write_bytes, write_json
 
 FORMAT = "crosstune-model"
@@ -27,7 +27,7 @@ FORMAT = "crosstune-model"
 
 @dataclass
 class LoadedModel:
-    """A portable model: ``predict(X)`` takes raw data and gives classes, values or fields.
+    """A portable model: ``predict(X)`` takes raw data and gives classes, values, fields or class maps.
 
     config: config.json as a dict (task, classes, columns, categories, backbone, provenance).
     """
@@ -71,15 +71,17 @@ class LoadedModel:
     def predict_canonical(
         self, data: Dataset, *, batch_size: int = 64, on_share: Callable[[float], None] | None = None
     ) -> np.ndarray:
-        """Probabilities (n, K), values (n, K) or fields (n, C, ...), float64. ``on_share`` hears how far, 0 to 1."""
+        """Probabilities (n, K) or (n, K, ...), values (n, K) or fields (n, C, ...), float64. ``on_share`` hears how
+        far, 0 to 1."""
         return predict(self.model, self.prepare(data), batch_size=batch_size, on_share=on_share)
 
     def predict(self, X: Any, *, lengths: Any = None) -> np.ndarray:
-        """Labels (class names), values or fields for raw ``X`` (arrays, list of ragged series, data frame)."""
+        """Labels (class names), values, fields or class maps for raw ``X`` (arrays, list of ragged series, data frame).
+        Maps hold the class at each position as it was in the target: integers, or names where they were names."""
         return self.decide(self.predict_canonical(self._read(X, lengths)))
 
     def predict_proba(self, X: Any, *, lengths: Any = None) -> np.ndarray:
-        """Class or label probabilities (n, K)."""
+        """Class or label probabilities (n, K), of class maps (n, K, ...)."""
         return self.predict_canonical(self._read(X, lengths))
 
     def decide(self, prediction: np.ndarray) -> np.ndarray:
@@ -87,6 +89,8 @@ class LoadedModel:
         if self.kind == "classification":
             assert self.classes is not None
             return np.asarray(self.classes)[prediction.argmax(1)]
+        if self.kind == "segmentation":
+            return class_values(self.classes or ())[prediction.argmax(1)]
         if self.kind == "multilabel":
             return (prediction >= 0.5).astype(np.int64)
         return prediction
@@ -99,6 +103,15 @@ class LoadedModel:
     def __reduce__(self) -> Any:
         """Pickled as configuration and safetensors bytes: no code of ours or of the body's travels with the weights."""
         return _unpickled, (self.config, _weights(self.model))
+
+
+def class_values(names: tuple[str, ...]) -> np.ndarray:
+    """The classes of a map (K,): int64 where all of them are integers, else their names."""
+    return np.array([int(name) for name in names]) if all(map(_is_integer, names)) else np.asarray(names)
+
+
+def _is_integer(name: str) -> bool:
+    return name.isascii() and name.removeprefix("-").isdigit()
 
 
 def _weights(model: CrossModalModel) -> bytes:
@@ -127,7 +140,7 @@ def match_columns(data: Dataset, config: dict[str, Any]) -> Dataset:
         data = conform(data, tuple(task["columns"]), categories)
     got = tuple(data.X.shape[1:])
     fits = len(got) == len(shape) and got[0] == shape[0]
-    if fits and not task.get("ragged") and task["kind"] != "dense":
+    if fits and not task.get("ragged") and task["kind"] not in FIELD_KINDS:
         fits = got == shape
     if not fits or (data.lengths is not None and not task.get("ragged")):
         ragged = "ragged " if data.lengths is not None else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
+import math
 import os
 import pickle
 import shutil
@@ -20,7 +21,7 @@ import torch
 
 from crosstune.data import load_dataset, save_dataset
 from crosstune.errors import RunError
-from crosstune.records import Dataset, Split
+from crosstune.records import FIELD_KINDS, Dataset, Split
 from crosstune.runs.files import finite, plain, sweep, write_atomically, write_json, write_npz
 
 try:
@@ -161,9 +162,10 @@ class RunFolder:
         metadata = {
             "arm": arm, "seed": seed, "split": split, "selected_on": selected_on, "protocol": protocol,
             "kind": data.kind, "classes": data.classes, "metric": metric,
-            "field_shape": list(prediction.shape[1:]) if data.kind == "dense" else None,
+            "field_shape": list(prediction.shape[1:]) if data.kind in FIELD_KINDS else None,
         }  # fmt: skip
-        write_predictions(self.predictions_path(split, arm, seed), rows, prediction, data.y, data.kind, metadata)
+        path = self.predictions_path(split, arm, seed)
+        write_predictions(path, rows, prediction, data.y, data.kind, metadata, units=data.units)
 
     def diagnostic(self, name: str, arm: str, seed: int, **arrays: np.ndarray) -> None:
         write_npz(self.path / "diagnostics" / f"{name}.{arm.replace(':', '-')}.s{seed}.npz", **arrays)
@@ -233,15 +235,22 @@ def _claim(path: Path) -> int:
 
 
 def write_predictions(
-    path: Path, rows: np.ndarray, prediction: np.ndarray, target: np.ndarray | None, kind: str, metadata: dict[str, Any]
-) -> None:
-    """Predictions as Parquet (columns as in the README); ``target`` may be missing for new data."""
+    path: Path, rows: np.ndarray, prediction: np.ndarray, target: np.ndarray | None, kind: str,
+    metadata: dict[str, Any], units: np.ndarray | None = None,
+) -> None:  # fmt: skip
+    """Predictions as Parquet (columns as in the README); ``target`` may be missing for new data. units: (n,), a column
+    ``unit`` where rows are pieces of units. Of class maps without a target the column ``label`` holds the code of the
+    most probable class at each position."""
     columns: dict[str, Any] = {"row": pa.array(np.asarray(rows, dtype=np.int64))}
-    if kind == "dense":
-        flat = lambda a: pa.array(list(np.asarray(a, dtype=np.float32).reshape(len(a), -1)), pa.list_(pa.float32()))  # noqa: E731
-        if target is not None:
-            columns["target"] = flat(target)
-        columns["prediction"] = flat(prediction)
+    if units is not None:
+        columns["unit"] = pa.array(np.asarray(units, dtype=np.int64))
+    if kind in FIELD_KINDS:
+        if kind == "segmentation":
+            codes = prediction.argmax(axis=1) if target is None else target
+            columns["label" if target is None else "target"] = _lists(codes, np.int32)
+        elif target is not None:
+            columns["target"] = _lists(target, np.float32)
+        columns["prediction"] = _lists(prediction, np.float32)
     elif kind == "classification":
         if target is not None:
             columns["target"] = pa.array(np.asarray(target, dtype=np.int64))
@@ -254,3 +263,9 @@ def write_predictions(
             columns[f"pred{k}"] = pa.array(np.asarray(prediction[:, k], dtype=np.float64))
     table = pa.table(columns).replace_schema_metadata({b"crosstune": json.dumps(metadata, default=plain).encode()})
     write_atomically(path, lambda handle: pq.write_table(table, handle, compression="zstd"))
+
+
+def _lists(values: np.ndarray, dtype: Any) -> pa.Array:
+    """(n, ...) as one list per row, flat in C order."""
+    flat = np.asarray(values, dtype=dtype)
+    return pa.array(list(flat.reshape(len(flat), math.prod(flat.shape[1:]))), pa.list_(pa.from_numpy_dtype(dtype)))

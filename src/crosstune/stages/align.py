@@ -18,6 +18,7 @@ from torch import Tensor
 
 from crosstune import ot
 from crosstune.assembly import batch
+from crosstune.data.vectors import target_vectors
 from crosstune.errors import ConfigError
 from crosstune.information import cluster_targets, conditional_entropy, label_channel, leep, mutual_information
 from crosstune.nn.heads import token_means
@@ -59,12 +60,12 @@ class AlignConfig(StageConfig):
 
 
 def target_labels(train: Dataset, clusters: int, seed: int) -> np.ndarray:
-    """The label z' of each training row: its class, or the k-means cluster of its target (fields, regression,
-    multi-label)."""
+    """The label z' of each training row: its class, or the k-means cluster of its target (fields, class maps,
+    regression, multi-label)."""
     assert train.y is not None
     if train.kind == "classification":
         return train.y.astype(np.int64)
-    flat = np.asarray(train.y, dtype=np.float64).reshape(len(train), -1)
+    flat = target_vectors(train)
     k = min(clusters, max(2, len(train) // 4))
     return np.asarray(cluster_targets(flat, k, seed).labels)
 

@@ -129,7 +129,7 @@ class _Selection:
         y = torch.from_numpy(np.ascontiguousarray(self.data.y))
         loss = float(loss_function(model.config.kind, out, y, model))
         if math.isfinite(loss):
-            score = self.state.metric.score(model.canonical(out).numpy(), np.asarray(self.data.y))
+            score = self.state.metric.score(model.canonical(out).numpy(), np.asarray(self.data.y), self.data.units)
             key = (self.state.metric.error(score), loss)
         else:
             score, key = math.nan, (math.inf, math.inf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -26,7 +27,9 @@ def default_tokens(dataset: Dataset, body: Body | None = None) -> int:
     """Tokens per sample for data of this shape; a hierarchical body merges them and gets more."""
     table = FIELD_TOKENS if dataset.kind == "dense" else DEFAULT_TOKENS
     factor = 1 if body is None else body.grid_tokens
-    return table.get(dataset.modality, 64) * (min(factor, 4) if dataset.kind == "dense" else factor)
+    if dataset.kind == "dense" or dataset.modality == "series":
+        factor = min(factor, 4)
+    return table.get(dataset.modality, 64) * factor
 
 
 def plan_model(
@@ -78,6 +81,34 @@ def plan_model(
         rank=rank,
         embedder_seed=embedder_seed,
     )
+
+
+def layout(train: Dataset, config: ModelConfig, body: Body) -> list[str]:
+    """In words: how rows of these data become tokens of this body, and what it costs in resolution."""
+    shape = config.shape
+    if config.is_table:
+        text = f"one token for each of {shape[0]} columns"
+        return [text + (f", {len(config.categories)} of them categories" if config.categories else "")]
+    plan = config.plan
+    size, window, stride = ("x".join(str(n) for n in values) for values in (shape[1:], plan.window, plan.stride))
+    channels = f"{shape[0]} channel{'s' if shape[0] > 1 else ''}"
+    lines = [f"{plan.tokens} tokens: windows of {window} every {stride} samples over {size}, {channels} at once"]
+    if plan.pool > 1:
+        lines.append(f"{plan.pool} samples along each axis are averaged within a window, beside their spread: windows "
+                     f"this wide over {channels} would make too many weights; --tokens N makes them finer")  # fmt: skip
+    limit = body.limit(len(shape) - 1)
+    full = math.prod(shape[1:])
+    if full > limit:
+        lines.append(f"one token per sample would be {full:,}, the body takes {limit:,}: windows keep all samples")
+    if body.native_grid is not None and len(shape) == 3:
+        native = "x".join(str(n) for n in body.native_grid)
+        lines.append(f"positions are interpolated from the body's {native} grid to {'x'.join(map(str, plan.grid))}; "
+                     "the data keep their own resolution")  # fmt: skip
+    if config.ragged and train.lengths is not None:
+        low, high = int(train.lengths.min()), int(train.lengths.max())
+        few, most = plan.grid_for((low,))[0], plan.grid_for((high,))[0]
+        lines.append(f"series of {low} to {high} samples take {few} to {most} tokens; padding is masked")
+    return lines
 
 
 def check_field(train: Dataset) -> None:

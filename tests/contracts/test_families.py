@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.contracts import native
 
 from crosstune.backbones import Backbone, load_backbone
 from crosstune.backbones.load import families
 from crosstune.errors import UsageError, WeightsError
-from tests.contracts import native
 
 FAMILIES = sorted(families())
 

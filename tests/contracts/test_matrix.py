@@ -1,4 +1,4 @@
-"""Family x shape x target: a model is built, learns through its body into its embedder, and comes back from its folder."""
+"""Family x shape x target: built, learning through its body into its embedder, and back from its folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.contracts.shapes import ROWS, SHAPES, targets_for, with_target
 
 from crosstune.assembly import batch, build_model, plan_model, predict
 from crosstune.backbones import Backbone, load_backbone
@@ -15,7 +16,6 @@ from crosstune.backbones.load import families
 from crosstune.nn.model import CrossModalModel, part_of
 from crosstune.records import Dataset
 from crosstune.runs.export import load_model, save_model
-from tests.contracts.shapes import ROWS, SHAPES, targets_for, with_target
 
 FAMILIES = sorted(families())
 BACKBONES: dict[str, Backbone] = {}

@@ -42,6 +42,7 @@ class BackboneInfo:
     modality: Modality
     seed: int | None = None
     hub_id: str | None = None
+    attention: str | None = None  # of decoders: "causal" or "bidirectional"
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

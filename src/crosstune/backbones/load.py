@@ -314,6 +314,6 @@ def _assemble(
         name=name, family=family.name, origin=origin, weights=weights, revision=revision, sha256=digest,
         license=license, parameters=sum(p.numel() for p in body.parameters()), width=body.width, hidden=body.hidden,
         layers=body.layers, max_tokens=body.max_tokens, modality=family.modality,
-        seed=None if weights == "pretrained" else seed, hub_id=hub_id,
+        seed=None if weights == "pretrained" else seed, hub_id=hub_id, attention=getattr(body, "attention", None),
     )  # fmt: skip
     return Backbone(info=info, body=body, source=source, folder=folder)

@@ -30,6 +30,7 @@ def fit(
     backbone: Annotated[
         str, typer.Option(help="A name, a local folder, or a hub id (`crosstune list backbones`).")
     ] = "minilm",
+    attention: Annotated[str | None, typer.Option(help="Of decoders: causal (their own) or bidirectional.")] = None,
     method: Annotated[str, typer.Option(help="The recipe (`crosstune list methods`).")] = "recraft",
     budget: Annotated[
         str, typer.Option(help="Wall time of the whole run (4m, 90s, 1h30m), or steps per model (200steps).")
@@ -74,6 +75,7 @@ def fit(
         backbone=backbone, method=method, budget=budget, seeds=seeds, metric=metric, floors=floors, controls=controls,
         tokens=tokens, settings=settings, split=split, fractions=fractions, split_seed=split_seed, accept=accept,
         threads=threads, allow_pickle=allow_pickle, proxy=proxy, checkpoint_every=checkpoint_every,
+        attention=attention,
     )  # fmt: skip
     loaded = None
     if chosen is not None:
@@ -106,7 +108,7 @@ def make_request(
     *, backbone: str, method: str, budget: str, seeds: str, metric: str | None, floors: str | None,
     controls: str | None, tokens: int | None, settings: list[str] | None, split: str, fractions: str, split_seed: int,
     accept: list[str] | None, threads: int | None, allow_pickle: bool, proxy: str,
-    checkpoint_every: str,
+    checkpoint_every: str, attention: str | None = None,
 ) -> Any:  # fmt: skip
     """The request behind the flags, checked before any data are read."""
     from pydantic import ValidationError
@@ -120,7 +122,7 @@ def make_request(
             floors=common.parse_names(floors), controls=common.parse_names(controls), tokens=tokens,
             settings=common.parse_settings(settings), split=split, fractions=common.parse_fractions(fractions),  # type: ignore[arg-type]
             split_seed=split_seed, accept=tuple(accept or ()), threads=threads, allow_pickle=allow_pickle, proxy=proxy,
-            checkpoint_seconds=common.parse_interval(checkpoint_every),
+            checkpoint_seconds=common.parse_interval(checkpoint_every), attention=attention,  # type: ignore[arg-type]
         )  # fmt: skip
     except ValidationError as problem:
         lines = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in problem.errors()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +29,10 @@ def inspect(
     features: common.Features = None,
     accept: common.Accept = None,
     allow_pickle: common.AllowPickle = False,
+    backbone: Annotated[
+        str | None, typer.Option(help="Also say how the data would become tokens of this body.")
+    ] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Tokens per sample, with --backbone.")] = None,
     drop_missing_target: common.DropMissing = False,
     json: common.Json = False,
 ) -> None:
@@ -46,8 +50,9 @@ def inspect(
     )  # fmt: skip
     parts = carve(dataset, seed=0) if dataset.y is not None else None
     found = look(dataset, parts, accept=tuple(accept or ()))
+    layout = [] if backbone is None else _layout(dataset, parts, backbone, tokens, allow_pickle)
     if json:
-        common.emit(found.as_dict())
+        common.emit(found.as_dict() | ({} if backbone is None else {"backbone": backbone, "layout": layout}))
         raise typer.Exit(3 if found.refused() else 0)
     from crosstune.cli.fit import describe
 
@@ -57,9 +62,22 @@ def inspect(
     print(f"missing {found.missing:.2%}")
     for finding in found.findings:
         print(f"{finding.severity:6} {finding.message}" + (f"  [{finding.accept}]" if finding.accept else ""))
-    for line in found.plan:
+    for line in (*found.plan, *layout):
         print(f"plan   {line}")
     refuse(found.refused())
+
+
+def _layout(dataset: Any, parts: Any, backbone: str, tokens: int | None, allow_pickle: bool) -> list[str]:
+    """How the training rows become tokens of a body; the data's or the weights' own error when they cannot."""
+    from crosstune.assembly import layout, plan_model
+    from crosstune.backbones import load_backbone
+    from crosstune.errors import DataError
+
+    if parts is None:
+        raise DataError("the data have no target", cause="no key or column was named", fix="pass --target NAME")
+    body = load_backbone(backbone, allow_pickle=allow_pickle).body
+    train = dataset.take(parts.train)
+    return layout(train, plan_model(train, body, tokens=tokens), body)
 
 
 def _task(chosen: Any, json: bool) -> None:

@@ -43,7 +43,7 @@ def _methods() -> list[dict[str, Any]]:
 def _backbones() -> list[dict[str, Any]]:
     from crosstune.backbones import families, named
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": n.name,
             "summary": n.summary,
@@ -55,11 +55,14 @@ def _backbones() -> list[dict[str, Any]]:
         for n in named().values()
     ]
     for family in families().values():
-        types = ", ".join(family.model_types)
-        rows.append(
-            {"name": f"twin-{family.name}", "summary": f"tiny random {family.name} for trials; {family.summary}"}
-        )
-        rows.append({"name": f"FOLDER or owner/name ({types})", "summary": f"{family.modality}: {family.summary}"})
+        types = ", ".join(family.model_types) or "others"
+        takes: dict[str, Any] = {"pretrained on": family.modality, "takes": family.shapes, "attention": list(family.attentions),
+                 "model types": list(family.model_types), "twin": f"twin-{family.name}"}  # fmt: skip
+        choice = f"; attention {' or '.join(family.attentions)}" if len(family.attentions) > 1 else ""
+        summary = f"{family.modality}: {family.summary}; takes {family.shapes}{choice}"
+        rows.append({"name": f"FOLDER or owner/name ({types})", "summary": summary} | takes)
+    twins = ", ".join(f"twin-{name}" for name in families())
+    rows.append({"name": "twin-FAMILY", "summary": f"tiny random bodies for trials: {twins}"})
     return rows
 
 

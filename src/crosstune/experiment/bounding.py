@@ -97,7 +97,9 @@ def bound(
     part = model.prepare(target)
     part = part.take(np.arange(len(part))[:: max(1, len(part) // rows)][:rows])
     info = model.config["backbone"]
-    backbone = load_backbone(info["name"], weights=info["weights"], seed=info.get("seed") or 0)
+    backbone = load_backbone(
+        info["name"], weights=info["weights"], seed=info.get("seed") or 0, attention=info.get("attention")
+    )
     bank, predictor = trained_source(backbone, source, model.model, part, labels=labels, tau=tau, seed=seed)
     classes = target_labels(part, 10, seed)
     return measure(model.model, backbone.body, bank, predictor, part, classes, with_error=True, bootstrap=bootstrap)

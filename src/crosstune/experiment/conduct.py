@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 import crosstune
+from crosstune.assembly import layout, plan_model
 from crosstune.backbones import Backbone, load_backbone
+from crosstune.backbones.contract import Weights
 from crosstune.errors import Interrupted
 from crosstune.experiment.arms import Arm, ArmResult, StopFlag, label, run_arm
 from crosstune.experiment.floor_race import sharing, start_floors, take_floors
@@ -62,6 +64,13 @@ def _end(folder: RunFolder, status: str, used: float) -> None:
     folder.update(status=status, budget=record["budget"] | {"used": round(used, 2)})
 
 
+def open_backbone(request: Request, *, weights: Weights = "pretrained", seed: int = 0) -> Backbone:
+    """The backbone that a request names, with the weights of an arm."""
+    return load_backbone(
+        request.backbone, weights=weights, seed=seed, allow_pickle=request.allow_pickle, attention=request.attention
+    )
+
+
 def _execute(folder: RunFolder, notify: Notify, started: float, before: float, flag: StopFlag) -> None:
     record = folder.record()
     request = Request.model_validate(record["request"])
@@ -86,8 +95,11 @@ def _execute(folder: RunFolder, notify: Notify, started: float, before: float, f
     floors = start_floors(run, budget.seconds)
     try:
         run.event("message", text=f"loading backbone {request.backbone}")
-        backbone = load_backbone(request.backbone, weights="pretrained", allow_pickle=request.allow_pickle)
-        run.save(backbone=backbone.info.as_dict())
+        backbone = open_backbone(request)
+        tokens = layout(run.train, plan_model(run.train, backbone.body, tokens=request.tokens), backbone.body)
+        run.save(backbone=backbone.info.as_dict(), layout=tokens)
+        for line in tokens:
+            run.event("message", text=line)
         take_floors(run, floors)
         bank = None
         if any(stage.name == "source_head" for stage in method.stages):
@@ -122,9 +134,7 @@ def _run_arms(run: Sitting, arms: list[Arm], method: Method, backbone: Backbone,
         arm = fitted
         body = backbone
         if arm.method.weights != "pretrained":
-            body = random_body.setdefault(
-                    seed, load_backbone(run.request.backbone, weights=arm.method.weights, seed=seed,
-                                        allow_pickle=run.request.allow_pickle))  # fmt: skip
+            body = random_body.setdefault(seed, open_backbone(run.request, weights=arm.method.weights, seed=seed))
         began = time.monotonic()
         run.event("arm-start", arm=arm.name, seed=seed, label=arm.label, seconds=arm.seconds)
         result = run_arm(

@@ -31,7 +31,8 @@ class Request(BaseModel):
 
     task: the benchmark task the data are of, None for a user's own file. floors, controls: names, or "auto". tokens:
     per sample, None = chosen from the shape. settings: overrides of the method, keys like ``align.steps``. fractions:
-    train, validation, test. threads: of the CPU, None = torch's choice. checkpoint_seconds: how often the state within
+    train, validation, test. threads: of the CPU, None = torch's choice. attention: of decoders,
+    None = the body's own. checkpoint_seconds: how often the state within
     an arm is kept.
     """
 
@@ -53,6 +54,7 @@ class Request(BaseModel):
     proxy: str = "documentation"
     threads: int | None = None
     allow_pickle: bool = False
+    attention: Literal["causal", "bidirectional"] | None = None
     checkpoint_seconds: float = Field(default=15.0, ge=0)
     task: TaskChoice | None = None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from crosstune.errors import TaskError
 
-MOST_VALUES = 2048  # of a window, channels included: the embedder's weights per token width
+MOST_VALUES = 4096  # of a window, channels included: the embedder's weights per token width
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ def plan_patches(
         window = tuple(min(n, max(lowest, 2 * s)) if overlap else s for n, s in zip(size, stride))
         plan = PatchPlan(tuple(size), window, stride)
         if plan.tokens <= budget:
-            return _pooled(plan, channels)
-    return _pooled(PatchPlan(tuple(size), tuple(size), tuple(size)), channels)
+            return _pooled(plan, channels, budget)
+    return _pooled(PatchPlan(tuple(size), tuple(size), tuple(size)), channels, budget)
 
 
-def _pooled(plan: PatchPlan, channels: int) -> PatchPlan:
+def _pooled(plan: PatchPlan, channels: int, budget: int) -> PatchPlan:
     """The plan with the smallest pooling that keeps a window's values below ``MOST_VALUES``."""
     for pool in range(1, max(plan.window) + 1):
         window = tuple(math.ceil(w / pool) * pool for w in plan.window)
@@ -76,5 +76,6 @@ def _pooled(plan: PatchPlan, channels: int) -> PatchPlan:
             break
     if pool == 1:
         return plan
-    stride = tuple(math.ceil(s / pool) * pool for s in plan.stride)
-    return PatchPlan(plan.size, window, stride, pool)
+    finer = PatchPlan(plan.size, window, tuple(max(1, s // pool) * pool for s in plan.stride), pool)
+    coarser = PatchPlan(plan.size, window, tuple(math.ceil(s / pool) * pool for s in plan.stride), pool)
+    return finer if finer.tokens <= budget else coarser

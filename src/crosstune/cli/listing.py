@@ -56,7 +56,8 @@ def _backbones() -> list[dict[str, Any]]:
     ]
     for family in families().values():
         types = ", ".join(family.model_types) or "others"
-        takes: dict[str, Any] = {"pretrained on": family.modality, "takes": family.shapes, "attention": list(family.attentions),
+        takes: dict[str, Any] = {"pretrained on": family.modality, "takes": family.shapes,
+                 "attention": list(family.attentions),
                  "model types": list(family.model_types), "twin": f"twin-{family.name}"}  # fmt: skip
         choice = f"; attention {' or '.join(family.attentions)}" if len(family.attentions) > 1 else ""
         summary = f"{family.modality}: {family.summary}; takes {family.shapes}{choice}"

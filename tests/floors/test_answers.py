@@ -122,6 +122,54 @@ def test_copy_input():
     assert answer[0, 0, 0, 0] == pytest.approx(made.y.mean(), rel=1e-5)
 
 
+def test_copy_input_takes_the_closest_channel_where_there_are_others():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20, 3, 16)).astype(np.float32)
+    y = np.stack([X[:, 2] + 0.1, 0.9 * X[:, 0]], axis=1)
+    y[0, 1, 4] = np.nan
+    made = Dataset(X, y, "dense")
+    floor = all_floors()["copy-input"].build(Allowance())
+    floor.fit(made, 0)
+    assert floor.note == "channels: target 0 from input 2, target 1 from input 0"
+    np.testing.assert_allclose(floor.predict(made), X[:, [2, 0]])
+
+
+def test_the_mean_of_the_input_is_exact_where_everything_has_spread_evenly():
+    """Heat on a circle after a long time; of ragged series the valid part alone counts."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(12, 2, 20)).astype(np.float32)
+    y = np.repeat(X.mean(axis=2, keepdims=True), 20, axis=2)
+    made = Dataset(X, y, "dense")
+    np.testing.assert_allclose(predict("input-mean", made, made), y, atol=1e-6)
+    holes = X.copy()
+    holes[0, 0, :10] = np.nan
+    holes[1] = np.nan
+    answer = predict("input-mean", made, replace(made, X=holes))
+    np.testing.assert_allclose(answer[0, 0], X[0, 0, 10:].mean(), rtol=1e-5)
+    np.testing.assert_allclose(answer[1], np.broadcast_to(y.mean(axis=(0, 2))[:, None], (2, 20)), atol=1e-6)
+    lengths = np.full(12, 20)
+    lengths[2] = 5
+    X[2, :, 5:] = 0
+    answer = predict("input-mean", replace(made, lengths=lengths), replace(made, X=X, lengths=lengths))
+    np.testing.assert_allclose(answer[2, :, :5], np.broadcast_to(X[2, :, :5].mean(axis=1)[:, None], (2, 5)), rtol=1e-5)
+    assert (answer[2, :, 5:] == 0).all()
+
+
+def test_unknown_positions_of_fields_take_no_part():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 1, 6)).astype(np.float32)
+    y = (X @ rng.normal(size=(6, 6)))[:, [0, 0]] + np.array([3, -2])[:, None]
+    holed = y.copy()
+    holed[rng.random(y.shape) < 0.05] = np.nan
+    train = Dataset(X, holed, "dense")
+    np.testing.assert_allclose(predict("majority", train, train)[0], np.nanmean(holed, axis=0), atol=1e-12)
+    relative = np.linalg.norm(predict("linear", train, train) - y) / np.linalg.norm(y)
+    assert relative < 0.1  # a hole filled with anything but its mean would spoil the fit
+    near = predict("nearest", train, train)
+    np.testing.assert_allclose(near[np.isfinite(holed)], holed[np.isfinite(holed)])
+    assert np.isfinite(near).all()
+
+
 @pytest.mark.parametrize("shape", [(60, 8), (30, 50)])
 def test_ridge_equals_scikit_learn(shape):
     rng = np.random.default_rng(0)

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crosstune.floors import Allowance, all_floors, default_floors
+from crosstune.floors import Allowance, all_floors, default_floors, get_floors
 from crosstune.floors.base import ALL_KINDS, ALL_MODALITIES
-from crosstune.metrics import default_metric, get_metric, metrics_for
+from crosstune.floors.execute import shares
+from crosstune.metrics import default_metric
 from crosstune.records import FIELD_KINDS
 
 from .cases import categorical, data, halves, ragged, with_missing
@@ -27,8 +28,6 @@ CLAIMS = [
 def fitting(spec, kind, modality):
     """Data for the claim; skips where the floor says that it needs something else."""
     made = data(kind, modality, rows=80 if spec.name != "boosting" else 60)
-    if spec.name == "copy-input" and kind == "dense":
-        made = replace(made, y=np.repeat(made.X[:, :1], made.X.shape[1], axis=1) + 1)
     if spec.unavailable():
         pytest.skip(spec.unavailable())
     assert spec.unfit(made) is None
@@ -36,7 +35,7 @@ def fitting(spec, kind, modality):
 
 
 def answer(spec, train, query, seed=0, seconds=30.0):
-    floor = spec.build(Allowance(seconds))
+    floor = spec.build(Allowance(0.5 if spec.needs_torch else seconds))
     floor.fit(train, seed)
     return floor.predict(replace(query, y=None)), floor.note
 
@@ -48,8 +47,7 @@ def test_prediction_is_canonical_and_repeatable(spec, kind, modality):
     prediction, note = answer(spec, train, query)
     again, same_note = answer(spec, train, query)
     assert prediction.dtype == np.float64
-    for name in metrics_for(kind):
-        assert np.isfinite(get_metric(name, kind).score(prediction, query.y))
+    assert np.isfinite(default_metric(kind).score(prediction, query.y))
     np.testing.assert_array_equal(prediction, again)
     assert note == same_note or spec.name == "minirocket"
     np.testing.assert_array_equal(train.X, before[0])
@@ -84,6 +82,8 @@ def test_what_stands_where_a_target_is_unknown_changes_nothing(spec, kind, modal
     gaps = np.random.default_rng(3).random(made.y.shape) < 0.2
     gaps[..., 0] = True
     gaps[np.arange(len(gaps)), ..., 1] = False
+    if kind == "dense":
+        gaps[3] = True  # nothing known in a row to learn from
     train, query = halves(replace(made, y=np.where(gaps, np.nan if kind == "dense" else -1, made.y)))
     prediction, _ = answer(spec, train, query)
     assert np.isfinite(prediction).all()
@@ -132,15 +132,31 @@ def test_defaults_are_what_fits(kind, modality):
     assert ("linear" in names) == (kind != "segmentation")
     assert ({"window", "window-boosting"} <= set(names)) == (kind == "segmentation" and modality != "table")
     assert ("boosting" in names) == (kind not in FIELD_KINDS)
-    assert ("copy-input" in names) == (made.y.shape[1:] == made.X.shape[1:] and kind == "dense")
+    for name in ("copy-input", "input-mean"):
+        assert (name in names) == (made.y.shape[2:] == made.X.shape[2:] and kind == "dense" and modality != "table")
     for name, spec in FLOORS.items():
-        assert (name in names) == (spec.unfit(made) is None)
+        assert (name in names) == (spec.unfit(made) is None and not spec.least)
 
 
-def test_the_input_is_a_floor_where_shapes_agree():
+def test_networks_are_defaults_where_their_share_of_the_time_is_enough():
+    made = data("dense", "series", rows=8)
+    every = ("majority", "copy-input", "input-mean", "nearest", "linear", "fno", "unet")
+    assert default_floors(made, seconds=60) == every
+    for seconds in (60, 45, 30, 20, 3):
+        names = default_floors(made, seconds=seconds)
+        planned = shares(get_floors(names), seconds)
+        assert all(planned[name] >= FLOORS[name].least for name in names)
+    assert default_floors(made, seconds=45) == every[:-1]
+    assert default_floors(made, seconds=20) == default_floors(made) == every[:-2]
+    assert FLOORS["fno"].unfit(data("dense", "volume", 8)) == "not offered for data of modality volume"
+
+
+def test_the_input_is_a_floor_where_grids_agree():
     made = data("dense", "grid", rows=8)
-    assert "copy-input" in default_floors(replace(made, y=made.X))
-    assert FLOORS["copy-input"].unfit(made) == "input (1, 6, 6) and target (2, 6, 6) have different shapes"
+    assert "copy-input" in default_floors(made)
+    for name in ("copy-input", "input-mean", "fno", "unet"):
+        reason = FLOORS[name].unfit(replace(made, y=made.y[..., :4]))
+        assert reason == "input grid (6, 6) and target grid (6, 4) are different"
 
 
 def test_reasons_for_not_being_offered():

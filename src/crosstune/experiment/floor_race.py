@@ -15,11 +15,12 @@ FLOOR_SHARE = 0.25  # of the budget at most
 
 
 def start_floors(run: Sitting, seconds: float | None) -> FloorRun | None:
-    names = default_floors(run.train) if run.request.floors == "auto" else run.request.floors
+    limit = None if seconds is None else max(3.0, FLOOR_SHARE * seconds)
+    auto = run.request.floors == "auto"
+    names = default_floors(run.train, seconds=limit) if auto else run.request.floors
     names = tuple(n for n in names if f"floor:{n}" not in run.record["arms"])
     if not names:
         return None
-    limit = None if seconds is None else max(3.0, FLOOR_SHARE * seconds)
     return FloorRun.start(
         run.train, {"validation": run.validation}, names, seed=run.request.seeds[0], seconds=limit, threads=1
     )

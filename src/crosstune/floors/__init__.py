@@ -1,6 +1,7 @@
-"""Floors: what a user would otherwise pick. One file per floor; a new file is a new floor. torch is never imported.
+"""Floors: what a user would otherwise pick. One file per floor; a new file is a new floor.
 
-The heavy parts are imported on first use: ``from crosstune.floors import run_floors`` does not load scikit-learn.
+The heavy parts are imported on first use: ``from crosstune.floors import run_floors`` does not load scikit-learn, and
+torch is loaded in the child process alone, by the floors that are networks.
 """
 
 from __future__ import annotations

@@ -66,11 +66,16 @@ class FloorSpec:
     modalities: tuple[Modality, ...]
     build: Callable[[Allowance], Floor]
     effort: float
+    least: float = 0.0
     labels: Mapping[str, str] = field(default_factory=dict)
     extra: str | None = None
     requires: str | None = None
     imports: tuple[str, ...] = ()
     applies: Callable[[Dataset], str | None] = lambda data: None
+
+    @property
+    def needs_torch(self) -> bool:
+        return "torch" in self.imports
 
     def label_for(self, kind: str | None) -> str:
         return self.labels.get(kind or "", self.label)

@@ -21,6 +21,7 @@ from crosstune.seeding import derive_seed
 Status = Literal["ok", "timeout", "failed", "skipped"]
 LAZY_VALUES = 1 << 27  # values of lazy data that a floor learns from: 512 MB
 STARTUP = 2.0  # seconds a fresh process spends on imports and on reading its data
+TORCH_STARTUP = 4.0  # more, where a floor needs torch
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def shares(
         return {spec.name: planned.get(spec.name, UNHURRIED) for spec in specs}
     if seconds is None:
         return {spec.name: UNHURRIED for spec in specs}
-    left = max(0.5, seconds - STARTUP)
+    left = max(0.5, seconds - STARTUP - TORCH_STARTUP * any(spec.needs_torch for spec in specs))
     total = sum(spec.effort for spec in specs)
     return {spec.name: left * spec.effort / total for spec in specs}
 

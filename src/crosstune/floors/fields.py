@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from crosstune.data.flatten import resample
+from crosstune.floors.common import require_target
 from crosstune.records import Dataset
 
 
@@ -27,6 +28,24 @@ def mean_field(y: np.ndarray) -> np.ndarray:
     counts = known.sum(axis=0)
     sums = total.sum(axis=0, dtype=np.float64)
     return np.where(counts > 0, sums / np.maximum(counts, 1), overall.reshape(-1, *[1] * (y.ndim - 2)))
+
+
+def another_grid(data: Dataset) -> str | None:
+    """Why input and target of dense data do not lie on one grid, or None."""
+    if data.y is None or data.y.shape[2:] == data.X.shape[2:]:
+        return None
+    return f"input grid {data.X.shape[2:]} and target grid {data.y.shape[2:]} are different"
+
+
+def known_fields(train: Dataset) -> tuple[np.ndarray, bool]:
+    """The dense target to learn from, and whether its series are ragged: those are stretched to one length. Missing
+    values become the mean of the known ones at their place, or else of their channel."""
+    y = require_target(train)
+    ragged = has_ragged_fields(train, y.shape[1:])
+    if ragged and train.lengths is not None:
+        y = stretch(y, train.lengths)
+    known = ~np.isnan(y)
+    return (y if known.all() else np.where(known, y, mean_field(y))), ragged
 
 
 def stretch(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -77,6 +96,11 @@ def coarsened(data: Dataset, most: int) -> Dataset:
     if lengths is not None:
         x[np.broadcast_to(np.arange(x.shape[2]) >= lengths[:, None, None], x.shape)] = 0.0
     return replace(data, X=x, y=None, lengths=lengths)
+
+
+def coarsened_field(values: np.ndarray, block: int) -> np.ndarray:
+    """Fields (n, C, ...) averaged over blocks of ``block`` points along every axis; known values only."""
+    return values if block == 1 else _block_means(np.asarray(values, dtype=np.float64), block)
 
 
 def _block_means(x: np.ndarray, block: int) -> np.ndarray:

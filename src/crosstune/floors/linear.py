@@ -16,7 +16,7 @@ from crosstune.floors.common import (
     require_target,
     target_matrix,
 )
-from crosstune.floors.fields import has_ragged_fields, shrink, stretch
+from crosstune.floors.fields import known_fields, shrink
 from crosstune.floors.logistic import Logistic, logistic_cost
 from crosstune.floors.ridge import Ridge, ridge_cost
 from crosstune.records import Dataset
@@ -37,9 +37,9 @@ class Linear:
         train, cut = affordable(train, lambda n: self._cost(train, n), self._seconds, seed)
         y = require_target(train)
         self._kind, self._shape = train.kind, y.shape[1:]
-        self._ragged = train.kind == "dense" and has_ragged_fields(train, self._shape)
-        if self._ragged and train.lengths is not None:
-            y = stretch(y, train.lengths)
+        self._ragged = False
+        if train.kind == "dense":
+            y, self._ragged = known_fields(train)
         self._flattener = Flattener(max_features=_MAX_FEATURES, seed=derive_seed(seed, "flatten"))
         self._flattener.fit(train)
         z = self._flattener.transform(train)

@@ -11,6 +11,7 @@ from pathlib import Path
 from crosstune.discovery import discover, suggest
 from crosstune.errors import UsageError
 from crosstune.floors.base import FloorSpec
+from crosstune.floors.execute import shares
 from crosstune.records import Dataset
 
 
@@ -28,9 +29,21 @@ def all_floors(plugins: Iterable[str] = ()) -> dict[str, FloorSpec]:
     return dict(sorted(found.items(), key=lambda item: (item[1].effort, item[0])))
 
 
-def default_floors(data: Dataset, plugins: Iterable[str] = ()) -> tuple[str, ...]:
-    """Names of the floors that fit the kind, modality and shape of the data and are installed, cheapest first."""
-    return tuple(name for name, spec in all_floors(plugins).items() if spec.unfit(data) is None)
+def default_floors(data: Dataset, plugins: Iterable[str] = (), seconds: float | None = None) -> tuple[str, ...]:
+    """Names of the floors that fit the kind, modality and shape of the data and are installed, cheapest first.
+
+    seconds: the limit for all of them. Floors that need a ``least`` time are left out, the dearest first, as long as
+    one of them would get less; and all of them where there is no limit, since none says that they may take minutes.
+    """
+    fitting = [spec for spec in all_floors(plugins).values() if spec.unfit(data) is None]
+    if seconds is None:
+        return tuple(spec.name for spec in fitting if not spec.least)
+    while True:
+        planned = shares(tuple(fitting), seconds)
+        short = [spec for spec in fitting if planned[spec.name] < spec.least]
+        if not short:
+            return tuple(spec.name for spec in fitting)
+        fitting.remove(short[-1])
 
 
 def get_floors(names: Iterable[str], plugins: Iterable[str] = ()) -> tuple[FloorSpec, ...]:

@@ -1,7 +1,8 @@
 """The child process: ``python -m crosstune.floors.worker JOBDIR`` trains the floors of a job, one after another.
 
 Each result appears in the folder whole or not at all, as soon as it is there. The process ends by itself when its
-parent is gone or the job's time is up, whatever the floor at work is doing. torch is never imported here.
+parent is gone or the job's time is up, whatever the floor at work is doing. torch is imported for the floors that
+name it, and for no other.
 """
 
 from __future__ import annotations
@@ -40,10 +41,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 class _NoTorch:
-    """Answers that there is no torch: a floor's library must not load it just to see whether it is there."""
+    """Answers that there is no torch: a floor's library must not load it just to see whether it is there. The floors
+    that are networks name it among their imports; while one of them is at work there is torch."""
+
+    def __init__(self) -> None:
+        self.lifted = False
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name == "torch":
+        if name == "torch" and not self.lifted:
             raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
 
@@ -78,7 +83,7 @@ def _save(savez: Callable[..., None], predictions: Mapping[str, Any], file: Bina
     savez(file, **predictions)
 
 
-def work(folder: Path) -> None:
+def work(folder: Path, guard: _NoTorch) -> None:
     """Runs the job in ``folder``: job.json, train.npz and one query-<name>.npz per query."""
     import numpy as np
 
@@ -90,6 +95,14 @@ def work(folder: Path) -> None:
     train = load_dataset(folder / TRAIN)
     queries = {name: load_dataset(folder / file) for name, file in job["queries"].items()}
     specs = get_floors(job["names"], job["plugins"])
+    networks = {spec.name for spec in specs if spec.needs_torch}
+
+    began: dict[str, float] = {}
+
+    def phase(name: str, text: str) -> None:
+        guard.lifted = name in networks
+        write_json(folder / PHASE, {"name": name, "text": text, "since": began.setdefault(name, time.time())})
+
     results = execute_all(
         specs,
         train,
@@ -97,7 +110,7 @@ def work(folder: Path) -> None:
         seed=job["seed"],
         planned=job["planned"],
         threads=job["threads"],
-        phase=lambda name, text: write_json(folder / PHASE, {"name": name, "text": text, "since": time.time()}),
+        phase=phase,
     )
     for result in results:
         write_atomically(folder / f"{result.name}.npz", partial(_save, np.savez, result.predictions))
@@ -109,8 +122,9 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole process group: leave without a traceback
     job = json.loads((folder / JOB).read_text())
     _die_with_parent(job["seconds"], folder if job["temporary"] else None)
-    sys.meta_path.insert(0, _NoTorch())  # type: ignore[arg-type]
-    work(folder)
+    guard = _NoTorch()
+    sys.meta_path.insert(0, guard)  # type: ignore[arg-type]
+    work(folder, guard)
 
 
 if __name__ == "__main__":

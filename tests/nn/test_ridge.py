@@ -115,3 +115,50 @@ def test_degenerate_features_are_survived() -> None:
     fit = fit_ridge([torch.zeros(10, 3), torch.ones(10, 2)], y)
     assert all(bool(torch.isfinite(w).all()) for w in fit.weights)
     assert float(fit.bias) == pytest.approx(float(y.double().mean()))
+
+
+# -- weighted rows ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "d"), [(12, 40), (30, 4)])
+@pytest.mark.parametrize("lam", [1e-4, 1e-2, 1.0])
+def test_weighted_rows_equal_scikit_learn_left_out_one_by_one(n: int, d: int, lam: float) -> None:
+    x, y = problem(n, d)
+    weights = torch.rand(n, generator=torch.Generator().manual_seed(5), dtype=torch.float64) + 0.1
+    fit = fit_ridge([x], y, lambdas=[lam], weights=7 * weights)  # only ratios matter
+    w = (weights / weights.mean()).numpy()
+    centred = x - torch.from_numpy(np.average(x.numpy(), axis=0, weights=w))
+    alpha = lam * float((torch.from_numpy(w) * centred.square().sum(1)).mean())
+    witness = Ridge(alpha=alpha, solver="svd").fit(x.numpy(), y.numpy(), sample_weight=w)
+    assert np.allclose(fit.weights[0].T.numpy(), witness.coef_, atol=1e-7)
+    assert np.allclose(fit.bias.numpy(), witness.intercept_, atol=1e-7)
+    brute = []
+    for i in range(n):
+        rest = [j for j in range(n) if j != i]
+        model = Ridge(alpha=alpha, solver="svd").fit(x[rest].numpy(), y[rest].numpy(), sample_weight=w[rest])
+        brute.append(model.predict(x[[i]].numpy())[0])
+    assert np.abs(fit.loo.numpy() - np.stack(brute)).max() < 1e-8 * np.abs(brute).max()
+    assert fit.press == pytest.approx(float((w[:, None] * (fit.loo - y).numpy() ** 2).mean()))
+
+
+def test_equal_weights_are_none() -> None:
+    x, y = problem(30, 10)
+    plain, weighted = fit_ridge([x], y), fit_ridge([x], y, weights=torch.full((30,), 3.0))
+    assert torch.allclose(plain.weights[0], weighted.weights[0], atol=1e-10)
+    assert torch.allclose(plain.loo, weighted.loo, atol=1e-10)
+    assert plain.lam == weighted.lam
+
+
+def test_whole_weights_on_a_sample_of_rows_are_repeated_rows() -> None:
+    """Selection on few rows, the final fit on all: a row of weight two is that row twice."""
+    x, y = problem(20, 4)
+    weights = torch.ones(20, dtype=torch.float64)
+    weights[:5] = 2.0
+    twice = torch.cat([torch.arange(20), torch.arange(5)])
+    weighted = fit_ridge([x], y, lambdas=[1e-3], weights=weights)
+    # a penalty stands beside a sum over rows: 25 of them here, weights that sum to 20 there
+    repeated = fit_ridge([x[twice]], y[twice], lambdas=[1e-3 * 25 / 20])
+    assert torch.allclose(weighted.weights[0], repeated.weights[0], atol=1e-9)
+    few = fit_ridge([x], y, lambdas=[1e-9], weights=weights, max_rows=10, generator=torch.Generator().manual_seed(0))
+    assert len(few.loo) == 10
+    assert torch.allclose(few.weights[0], fit_ridge([x], y, lambdas=[1e-9], weights=weights).weights[0], atol=1e-5)

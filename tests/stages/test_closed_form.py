@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from crosstune.nn.ridge import RidgeFit, fit_ridge
 from crosstune.records import Dataset
 from crosstune.stages import closed_form
 from crosstune.stages.closed_form import fit_head
+from crosstune.stages.fit import FitConfig
 
 from .problems import backbone, changed, dataset, snapshot, state
 
@@ -186,3 +188,47 @@ def test_tiny_training_sets_are_survived() -> None:
         model = build_model(plan_model(data, body, tokens=8), body, data, token_rms=0.05)
         fit_head(model, data, max_rows=1000, generator=rng())
         assert np.isfinite(predict(model, data)).all(), kind
+
+
+# -- weights of the loss ------------------------------------------------------------------------------------------
+
+
+def rare(kind: str) -> Any:
+    """Twelve times fewer rows of the last class, or of the last label's positives."""
+    made = state(kind, rows=240)  # type: ignore[arg-type]
+    y = made.train.y
+    assert y is not None
+    of_last = (y == 2) if kind == "classification" else (y[:, 0] > 0)
+    keep = np.flatnonzero(~of_last | (np.cumsum(of_last) % 12 == 1))
+    made.train = made.train.take(keep)
+    return made
+
+
+def recall(made: Any) -> float:
+    p, y = predict(made.model, made.validation), made.validation.y
+    return float((p.argmax(1) == y)[y == 2].mean())
+
+
+def test_class_weights_lift_the_recall_of_a_rare_class() -> None:
+    recalls, losses = [], []
+    for weights in (None, "balanced"):
+        made = rare("classification")
+        loss = FitConfig(class_weights=weights).objective(made)
+        fit_head(made.model, made.train, max_rows=1000, generator=rng(), setting=loss.setting)
+        recalls.append(recall(made))
+        balanced = FitConfig(class_weights="balanced").objective(made)
+        losses.append(float(balanced(outputs(made.model, made.validation), torch.from_numpy(made.validation.y))))
+    assert recalls[1] > recalls[0] + 0.1
+    assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize("weight", [8.0, "balanced"])
+def test_weights_of_positives_lower_the_loss_that_has_them(weight: Any) -> None:
+    losses = []
+    for given in (None, weight):
+        made = rare("multilabel")
+        config = FitConfig(pos_weight=given)
+        fit_head(made.model, made.train, max_rows=1000, generator=rng(), setting=config.objective(made).setting)
+        loss = FitConfig(pos_weight=weight).objective(made)
+        losses.append(float(loss(outputs(made.model, made.validation), torch.from_numpy(made.validation.y))))
+    assert losses[1] < losses[0]

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from crosstune.assembly import predict
+from crosstune.assembly import outputs, predict
+from crosstune.errors import ConfigError
 from crosstune.nn.model import part_of
 from crosstune.seeding import Streams
 from crosstune.stages import fit
-from crosstune.stages.fit import FitConfig, _factor, loss_function, set_trainable
+from crosstune.stages.fit import FitConfig, _factor, set_trainable
 from crosstune.stages.monitor import Limit
 from crosstune.stages.state import State
 
@@ -197,8 +198,55 @@ def test_losses_are_zero_for_perfect_outputs_only(kind: str) -> None:
     else:
         assert made.model.scaler is not None
         perfect = made.model.scaler(y)
-    assert float(loss_function(kind, perfect, y, made.model)) == pytest.approx(0.0, abs=1e-6)
-    assert float(loss_function(kind, torch.zeros_like(perfect), y, made.model)) > 0.3
+    loss = FitConfig().objective(made)
+    assert float(loss(perfect, y)) == pytest.approx(0.0, abs=1e-6)
+    assert float(loss(torch.zeros_like(perfect), y)) > 0.3
+
+
+# -- losses by name -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("classification", {"loss": "focal", "loss_gamma": 3.0}),
+        ("classification", {"class_weights": "balanced"}),
+        ("multilabel", {"loss": "focal"}),
+        ("multilabel", {"pos_weight": 5.0}),
+        ("multilabel", {"pos_weight": "balanced"}),
+        ("regression", {"loss": "mae"}),
+        ("regression", {"loss": "huber"}),
+        *(("dense", {"loss": name}) for name in ("mae", "rmse", "relative-l2", "nrmse")),
+    ],
+)
+def test_the_named_loss_is_what_trains_and_what_is_recorded(
+    kind: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit._Selection, "evaluate", _keep_latest)
+    made = [unbalanced(kind), unbalanced(kind)]
+    loss, batch = FitConfig(**options).objective(made[0]), fit._Epochs(len(made[0].train), 16, Streams(0)["batches"])
+    y = torch.from_numpy(np.asarray(made[0].train.y))
+    first, start = y[torch.from_numpy(batch.next())], torch.zeros_like(outputs(made[0].model, made[0].train))
+    fast = {"trainable": "head", "head_init": "zero", "head_rate": 1.0, "max_steps": 40}
+    plain, _, _ = run(made[0], **fast)
+    other, _, named = run(made[1], **fast, **options)
+    assert named.of("step")[0]["loss"] == pytest.approx(float(loss(start[:16], first)), rel=1e-5)
+    assert float(loss(outputs(other.model, other.train), y)) < 0.95 * float(loss(start, y))
+    assert changed(snapshot(plain.model), snapshot(other.model)) != set()
+
+
+def unbalanced(kind: str) -> State:
+    made = state(kind)  # type: ignore[arg-type]
+    made.train = made.train.take(np.flatnonzero((np.arange(60) % 3 < 2) | (np.arange(60) < 18)))
+    return made
+
+
+def test_a_loss_that_does_not_fit_is_refused_before_anything_is_trained() -> None:
+    made = state("regression")
+    before = snapshot(made.model)
+    with pytest.raises(ConfigError, match="'focal' does not fit regression targets"):
+        run(made, loss="focal")
+    assert changed(before, snapshot(made.model)) == set()
 
 
 def test_epochs_visit_every_row_once() -> None:

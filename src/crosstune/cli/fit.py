@@ -43,6 +43,7 @@ def fit(
     floors: Annotated[str | None, typer.Option(help="Cheap baselines: auto, none, or names.")] = None,
     controls: Annotated[str | None, typer.Option(help="Controls at equal time: auto, none, or names.")] = None,
     tokens: Annotated[int | None, typer.Option(min=1, help="Tokens per sample.")] = None,
+    loss: Annotated[str | None, typer.Option(help="What fitting minimises (`crosstune list losses`).")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Override a setting: align.steps=30; repeatable.")
     ] = None,
@@ -75,7 +76,7 @@ def fit(
         backbone=backbone, method=method, budget=budget, seeds=seeds, metric=metric, floors=floors, controls=controls,
         tokens=tokens, settings=settings, split=split, fractions=fractions, split_seed=split_seed, accept=accept,
         threads=threads, allow_pickle=allow_pickle, proxy=proxy, checkpoint_every=checkpoint_every,
-        attention=attention,
+        attention=attention, loss=loss,
     )  # fmt: skip
     loaded = None
     if chosen is not None:
@@ -108,7 +109,7 @@ def make_request(
     *, backbone: str, method: str, budget: str, seeds: str, metric: str | None, floors: str | None,
     controls: str | None, tokens: int | None, settings: list[str] | None, split: str, fractions: str, split_seed: int,
     accept: list[str] | None, threads: int | None, allow_pickle: bool, proxy: str,
-    checkpoint_every: str, attention: str | None = None,
+    checkpoint_every: str, attention: str | None = None, loss: str | None = None,
 ) -> Any:  # fmt: skip
     """The request behind the flags, checked before any data are read."""
     from pydantic import ValidationError
@@ -122,7 +123,7 @@ def make_request(
             floors=common.parse_names(floors), controls=common.parse_names(controls), tokens=tokens,
             settings=common.parse_settings(settings), split=split, fractions=common.parse_fractions(fractions),  # type: ignore[arg-type]
             split_seed=split_seed, accept=tuple(accept or ()), threads=threads, allow_pickle=allow_pickle, proxy=proxy,
-            checkpoint_seconds=common.parse_interval(checkpoint_every), attention=attention,  # type: ignore[arg-type]
+            checkpoint_seconds=common.parse_interval(checkpoint_every), attention=attention, loss=loss,  # type: ignore[arg-type]
         )  # fmt: skip
     except ValidationError as problem:
         lines = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in problem.errors()]

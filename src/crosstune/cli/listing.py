@@ -1,4 +1,4 @@
-"""crosstune list methods|backbones|tasks|kinds|metrics|floors|proxies"""
+"""crosstune list methods|backbones|tasks|kinds|metrics|losses|floors|proxies"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from crosstune.cli import common
 
-WHAT = ("methods", "backbones", "tasks", "kinds", "metrics", "floors", "proxies")
+WHAT = ("methods", "backbones", "tasks", "kinds", "metrics", "losses", "floors", "proxies")
 
 
 def register(app: typer.Typer) -> None:
@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def listing(
-    what: Annotated[str, typer.Argument(help="methods, backbones, tasks, kinds, metrics, floors or proxies.")],
+    what: Annotated[str, typer.Argument(help="methods, backbones, tasks, kinds, metrics, losses, floors or proxies.")],
     json: common.Json = False,
 ) -> None:
     """What there is to choose from."""
@@ -119,6 +119,15 @@ def _metrics() -> list[dict[str, Any]]:
             "kinds": list(m.kinds),
         }
         for m in all_metrics().values()
+    ]
+
+
+def _losses() -> list[dict[str, Any]]:
+    from crosstune.nn.losses import LOSSES
+
+    return [
+        {"name": loss.name, "summary": f"{', '.join(loss.kinds)}: {loss.summary}", "kinds": list(loss.kinds)}
+        for loss in LOSSES
     ]
 
 

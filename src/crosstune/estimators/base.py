@@ -75,6 +75,7 @@ class CrossModalEstimator(BaseEstimator):
         floors: Any = "auto",
         controls: Any = "auto",
         tokens: int | None = None,
+        loss: str | None = None,
         settings: dict[str, Any] | None = None,
         validation_fraction: float = 0.2,
         proxy: str = "documentation",
@@ -90,6 +91,7 @@ class CrossModalEstimator(BaseEstimator):
         self.floors = floors
         self.controls = controls
         self.tokens = tokens
+        self.loss = loss
         self.settings = settings
         self.validation_fraction = validation_fraction
         self.proxy = proxy
@@ -150,7 +152,8 @@ class CrossModalEstimator(BaseEstimator):
             request = Request(
                 backbone=self.backbone, method=self.method, budget=str(self.budget), seeds=(int(seed),),
                 metric=self.metric, floors=names_of(self.floors), controls=names_of(self.controls),
-                tokens=self.tokens, settings=dict(self.settings or {}), fractions=(1 - fraction, fraction, 0.0),
+                tokens=self.tokens, loss=self.loss, settings=dict(self.settings or {}),
+                fractions=(1 - fraction, fraction, 0.0),
                 split_seed=int(seed), accept=ACCEPTED, proxy=self.proxy, threads=self.threads,
             )  # fmt: skip
         except ValidationError as problem:

@@ -32,6 +32,7 @@ class CrossModalClassifier(ClassifierMixin, CrossModalEstimator):
     floors : "auto", "none", or names: cheap baselines that run in a child process, for the verdict.
     controls : "auto", "none", or names: the same model without alignment, frozen, from scratch, at equal time.
     tokens : tokens per sample; None is chosen from the shape.
+    loss : what fitting minimises, by name (``crosstune list losses``); None is the usual one for the task.
     settings : overrides of the method's settings, e.g. ``{"align.steps": 30, "fit.batch_size": 64}``.
     validation_fraction : share of the rows that selects.
     proxy : labelled source data for the alignment stages.

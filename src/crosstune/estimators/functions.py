@@ -91,6 +91,7 @@ def fit(
     floors: Any = "auto",
     controls: Any = "auto",
     tokens: int | None = None,
+    loss: str | None = None,
     settings: dict[str, Any] | None = None,
     split: str = "auto",
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
@@ -124,9 +125,9 @@ def fit(
         request = Request(
             backbone=backbone, method=method, budget=str(budget),
             seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds), metric=metric,
-            floors=names_of(floors), controls=names_of(controls), tokens=tokens, settings=dict(settings or {}),
-            fractions=fractions, split=split, split_seed=split_seed, proxy=proxy, accept=tuple(accept),  # type: ignore[arg-type]
-            threads=threads, allow_pickle=allow_pickle,
+            floors=names_of(floors), controls=names_of(controls), tokens=tokens, loss=loss,
+            settings=dict(settings or {}), fractions=fractions, split=split, split_seed=split_seed,  # type: ignore[arg-type]
+            proxy=proxy, accept=tuple(accept), threads=threads, allow_pickle=allow_pickle,
         )  # fmt: skip
     except ValidationError as problem:
         lines = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in problem.errors()]

@@ -77,10 +77,14 @@ def control(method: Method, name: str) -> Method:
     return _same_loss(get_method(name), method).model_copy(update={"linear_part": method.linear_part})
 
 
+# settings of fitting in which a control must not differ from the method, or they would decide the comparison
+SHARED = ("loss", "loss_gamma", "class_weights", "pos_weight")
+
+
 def _same_loss(own: Method, method: Method) -> Method:
-    """A control is trained on the loss of the method: another one would decide the comparison."""
-    loss = next((getattr(s, "loss", None) for s in method.stages if s.name == "fit"), None)
-    return own if loss is None else override(own, {"fit.loss": loss})
+    """A control is trained on the loss of the method."""
+    fit = next(s for s in method.stages if s.name == "fit")
+    return override(own, {f"fit.{name}": getattr(fit, name) for name in SHARED})
 
 
 class StopFlag:

@@ -20,6 +20,7 @@ from crosstune.experiment.request import Request, origins
 from crosstune.metrics import default_metric, get_metric
 from crosstune.records import Dataset, Split
 from crosstune.runs.folder import SCHEMA, RunFolder
+from crosstune.stages.fit import FitConfig
 
 
 def prepare(
@@ -45,6 +46,9 @@ def prepare(
     method = request.resolved_method()
     budget = request.parsed_budget()
     metric = get_metric(request.metric, dataset.kind) if request.metric else default_metric(dataset.kind)
+    for stage in method.stages:
+        if isinstance(stage, FitConfig):
+            stage.check(dataset.kind)
     digest = dataset_digest(dataset)
     folder = RunFolder(out)
     parts = task.split if task else parts

@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from crosstune.errors import ConfigError
 from crosstune.experiment.budget import Budget
 from crosstune.methods import Method, get_method, override
+from crosstune.stages.fit import FitConfig
 
 
 class TaskChoice(BaseModel):
@@ -30,10 +32,10 @@ class Request(BaseModel):
     """Everything that decides a run, apart from the data itself.
 
     task: the benchmark task the data are of, None for a user's own file. floors, controls: names, or "auto". tokens:
-    per sample, None = chosen from the shape. settings: overrides of the method, keys like ``align.steps``. fractions:
-    train, validation, test. threads: of the CPU, None = torch's choice. attention: of decoders,
-    None = the body's own. checkpoint_seconds: how often the state within
-    an arm is kept.
+    per sample, None = chosen from the shape. loss: of fitting, None = the usual one (the same as ``fit.loss`` in
+    settings). settings: overrides of the method, keys like ``align.steps``. fractions: train, validation, test.
+    threads: of the CPU, None = torch's choice. attention: of decoders, None = the body's own. checkpoint_seconds: how
+    often the state within an arm is kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +48,7 @@ class Request(BaseModel):
     floors: tuple[str, ...] | Literal["auto"] = "auto"
     controls: tuple[str, ...] | Literal["auto"] = "auto"
     tokens: int | None = None
+    loss: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
     split: Literal["auto", "stratified", "grouped", "temporal", "random"] = "auto"
@@ -60,19 +63,29 @@ class Request(BaseModel):
 
     def resolved_method(self) -> Method:
         prescribed = self.task.settings if self.task else {}
-        return override(get_method(self.method), prescribed | self.settings)
+        chosen = self.settings.get("fit.loss")
+        if self.loss is not None and chosen not in (None, self.loss):
+            raise ConfigError(
+                f"two losses were asked for: {self.loss!r} and fit.loss = {chosen!r}", fix="leave one of them out"
+            )
+        asked = self.settings if self.loss is None else self.settings | {"fit.loss": self.loss}
+        return override(get_method(self.method), prescribed | asked)
 
     def parsed_budget(self) -> Budget:
         return Budget.parse(self.budget)
 
     def check(self) -> None:
         """Refuse what can be refused before any data are read: unknown names and settings, a budget that is none."""
-        from crosstune.discovery import pick
+        from crosstune.discovery import pick, suggest
         from crosstune.experiment.arms import control
         from crosstune.floors import get_floors
         from crosstune.metrics import get_metric
+        from crosstune.nn.losses import loss_names
 
         method = self.resolved_method()
+        for stage in method.stages:
+            if isinstance(stage, FitConfig) and stage.loss not in (None, *loss_names()):
+                raise ConfigError(f"unknown loss {stage.loss!r}", fix=suggest(str(stage.loss), loss_names()))
         self.parsed_budget()
         pick("crosstune.data.proxies", "PROXY", self.proxy, "source proxy")
         if self.metric:
@@ -108,7 +121,9 @@ def origins(request: Request, given: dict[str, str], **resolved: Any) -> dict[st
         for key, value in stage.model_dump(mode="json").items():
             dotted = f"{stage.name}.{key}"
             origin = f"method {method.name}"
-            if dotted in request.settings:
+            if dotted == "fit.loss" and request.loss is not None:
+                origin = given.get("loss", "argument loss")
+            elif dotted in request.settings:
                 origin = given.get(dotted, "flag --set")
             elif request.task and dotted in prescribed:
                 origin = f"task {request.task.name}"

@@ -39,24 +39,32 @@ def _kernels(blocks: Sequence[Tensor]) -> list[Tensor]:
     return kernels
 
 
-def _press(kernel: Tensor, y: Tensor, lambdas: Sequence[float]) -> tuple[float, float, Tensor]:
+def _press(
+    kernel: Tensor, y: Tensor, lambdas: Sequence[float], root: Tensor | None = None
+) -> tuple[float, float, Tensor]:
     """Best (error, lambda, leave-one-out predictions) for a centred kernel and centred targets.
 
     The constant vector is an eigenvector of value 0 and stands for the intercept, which is not penalised. It is lifted
     to a known value and taken off again in closed form: left at 0 (that is, at rounding noise), it would swamp the
-    small residual leverages that arise for n < d and small penalties.
+    small residual leverages that arise for n < d and small penalties. root (n,): square roots of row weights, by which
+    kernel and targets have been multiplied; then it is their direction that stands for the intercept.
     """
     lift = float(kernel.trace().clamp_min(1.0))
-    values, vectors = torch.linalg.eigh(kernel + lift / len(y))
+    # share of the constant in each row, and the constant's own matrix
+    share: Tensor | float = 1.0 / len(y)
+    constant: Tensor | float = lift / len(y)
+    if root is not None:
+        share = root.square() / root.square().sum()
+        constant = lift * torch.outer(root, root) / root.square().sum()
+    values, vectors = torch.linalg.eigh(kernel + constant)
     rotated = vectors.T @ y
     best: tuple[float, float, Tensor] | None = None
-    n = len(y)
     for lam in lambdas:
         inverse = 1.0 / (values.clamp_min(0) + lam)
         coefficients = vectors @ (inverse[:, None] * rotated)
         diagonal = (vectors.square() * inverse[None, :]).sum(1)
-        # one minus the leverage, the intercept's 1/n included
-        free = lam * (diagonal - 1.0 / (n * (lift + lam)))
+        # one minus the leverage, the intercept's share included
+        free = lam * (diagonal - share / (lift + lam))
         residual = lam * coefficients / free.clamp_min(1e-14)[:, None]
         error = float(residual.square().mean())
         if best is None or error < best[0]:
@@ -73,12 +81,14 @@ def fit_ridge(
     lambdas: Sequence[float] = LAMBDAS,
     max_rows: int = 1024,
     generator: torch.Generator | None = None,
+    weights: Tensor | None = None,
 ) -> RidgeFit:
     """Fit ``y (n, K)`` on feature blocks ``(n, d_b)`` with an unpenalised intercept; computed and returned in float64.
 
     mixes: candidate kernel weights per block (default: uniform). Selection of (mix, lambda) uses leave-one-out on
     at most ``max_rows`` rows (cost max_rows^3 per mix); the final fit uses all rows, primal or dual, whichever is
-    smaller.
+    smaller. weights (n,): positive weights of the rows' squared errors, of which only the ratios matter; ``press`` is
+    weighted likewise.
     """
     y = y.to(torch.float64)
     blocks = [b.to(torch.float64) for b in blocks]
@@ -87,32 +97,46 @@ def fit_ridge(
     rows = torch.arange(n)
     if n > max_rows:
         rows = torch.randperm(n, generator=generator)[:max_rows].sort().values
-    mean, centres = y.mean(0), [b.mean(0) for b in blocks]
+    # weighted least squares is the plain one on rows times the roots of their weights, centred by weighted means
+    root = None if weights is None else (weights / weights.mean()).to(torch.float64).sqrt()
+    mean, centres = _mean(y, root), [_mean(b, root) for b in blocks]
     centred, blocks = y - mean, [b - c for b, c in zip(blocks, centres)]
     # the leverage formula of `_press` holds for data centred on the very rows it is given
-    chosen, shift = [b[rows] - b[rows].mean(0) for b in blocks], centred[rows].mean(0)
+    some = None if root is None else root[rows]
+    chosen, shift = [_times(b[rows] - _mean(b[rows], some), some) for b in blocks], _mean(centred[rows], some)
     kernels = _kernels(chosen)
     best: tuple[float, float, tuple[float, ...], Tensor] | None = None
     for mix in mixes:
         kernel = sum(w * k for w, k in zip(mix, kernels) if w > 0)
-        error, lam, predicted = _press(kernel, centred[rows] - shift, lambdas)  # type: ignore[arg-type]
+        error, lam, predicted = _press(kernel, _times(centred[rows] - shift, some), lambdas, some)  # type: ignore[arg-type]
         if best is None or error < best[0]:
             best = (error, lam, mix, predicted)
     assert best is not None
     press, lam, mix, predicted = best
     scales = [(w / b.square().sum(1).mean().clamp_min(1e-12)).sqrt() for w, b in zip(mix, chosen)]
     # a kernel over n rows grows with n, the penalty does not: keep the selected ratio
-    weights = _solve([s * b for s, b in zip(scales, blocks)], centred, lam * n / len(rows))
-    weights = [s * w for s, w in zip(scales, weights)]
+    solution = _solve([_times(s * b, root) for s, b in zip(scales, blocks)], _times(centred, root), lam * n / len(rows))
+    solution = [s * w for s, w in zip(scales, solution)]
     return RidgeFit(
-        weights=tuple(weights),
-        bias=torch.stack([mean, *(-(c @ w) for c, w in zip(centres, weights))]).sum(0),
+        weights=tuple(solution),
+        bias=torch.stack([mean, *(-(c @ w) for c, w in zip(centres, solution))]).sum(0),
         lam=lam,
         mix=tuple(mix),
-        loo=predicted + shift + mean,
+        loo=(predicted if some is None else predicted / some[:, None]) + shift + mean,
         loo_rows=rows,
         press=press,
     )
+
+
+def _mean(rows: Tensor, root: Tensor | None) -> Tensor:
+    if root is None:
+        return rows.mean(0)
+    weight = root.square()
+    return (weight / weight.sum()) @ rows
+
+
+def _times(rows: Tensor, root: Tensor | None) -> Tensor:
+    return rows if root is None else root[:, None] * rows
 
 
 def _solve(blocks: Sequence[Tensor], y: Tensor, lam: float) -> list[Tensor]:

@@ -17,10 +17,12 @@ from torch import Tensor
 
 from crosstune.assembly import batch, chunks
 from crosstune.nn.heads import FieldHead, PooledHead
+from crosstune.nn.losses import Setting
 from crosstune.nn.model import CrossModalModel
 from crosstune.nn.ridge import LAMBDAS, RidgeFit, fit_ridge
 from crosstune.records import Dataset
 
+UNWEIGHTED = Setting()
 MIXES = ((1.0, 0.0), (0.75, 0.25), (0.5, 0.5), (0.25, 0.75), (0.0, 1.0))
 
 
@@ -49,8 +51,14 @@ def _features(model: CrossModalModel, data: Dataset, rows: np.ndarray) -> tuple[
     return torch.cat(pooled), torch.cat(raw) if raw else None
 
 
-def fit_head(model: CrossModalModel, data: Dataset, *, max_rows: int, generator: np.random.Generator) -> HeadFit:
-    """Fit the model's head in place on at most ``max_rows`` training rows; the rest of the model is untouched."""
+def fit_head(
+    model: CrossModalModel, data: Dataset, *, max_rows: int, generator: np.random.Generator,
+    setting: Setting = UNWEIGHTED,
+) -> HeadFit:  # fmt: skip
+    """Fit the model's head in place on at most ``max_rows`` training rows; the rest of the model is untouched.
+
+    setting: of the loss. Class weights weigh the rows' squared errors, and the log-loss by which scores become logits;
+    weights of positive labels shift the logits."""
     model.eval()
     rows = np.arange(len(data))
     if len(rows) > max_rows:
@@ -58,11 +66,11 @@ def fit_head(model: CrossModalModel, data: Dataset, *, max_rows: int, generator:
     seed = torch.Generator().manual_seed(int(generator.integers(2**31)))
     if isinstance(model.head, FieldHead):
         return _fit_field(model, model.head, data, rows, seed)
-    return _fit_pooled(model, model.head, data, rows, seed)
+    return _fit_pooled(model, model.head, data, rows, seed, setting)
 
 
 def _fit_pooled(
-    model: CrossModalModel, head: PooledHead, data: Dataset, rows: np.ndarray, seed: torch.Generator
+    model: CrossModalModel, head: PooledHead, data: Dataset, rows: np.ndarray, seed: torch.Generator, setting: Setting
 ) -> HeadFit:
     pooled, raw = _features(model, data, rows)
     head.features.fit(pooled)
@@ -73,8 +81,11 @@ def _fit_pooled(
         blocks.append(head.raw_features(raw))
         mixes = list(MIXES)
     target = _regression_target(model, data, rows)
-    fit = fit_ridge(blocks, target, mixes=mixes, generator=seed)
-    slope, offset = _calibrate(model.config.kind, fit, target)
+    weights = None
+    if setting.class_weights is not None:
+        weights = target @ setting.class_weights.to(target)  # one-hot rows: each the weight of its class
+    fit = fit_ridge(blocks, target, mixes=mixes, generator=seed, weights=weights)
+    slope, offset = _calibrate(model.config.kind, fit, target, weights, setting.pos_weight)
     with torch.no_grad():
         head.linear.weight.copy_((slope * fit.weights[0]).T)
         head.linear.bias.copy_(slope * fit.bias + offset)
@@ -95,23 +106,52 @@ def _regression_target(model: CrossModalModel, data: Dataset, rows: np.ndarray) 
     return model.scaler(y.to(torch.float32)).to(torch.float64)
 
 
-def _calibrate(kind: str, fit: RidgeFit, target: Tensor) -> tuple[float, float]:
-    """Slope and offset that turn ridge scores into logits, by the log-loss of the leave-one-out predictions."""
-    if kind not in ("classification", "multilabel"):
-        return 1.0, 0.0
+def _calibrate(
+    kind: str, fit: RidgeFit, target: Tensor, weights: Tensor | None = None, pos_weight: Tensor | None = None
+) -> tuple[float, Tensor | float]:
+    """Slope and offset that turn ridge scores into logits, by the log-loss of the leave-one-out predictions. weights
+    (n,) of rows; pos_weight (K,) of positive labels: then each label has an offset of its own, (K,)."""
+    if kind == "classification":
+        return _slope(fit, target, weights), 0.0
+    if kind == "multilabel":
+        return _slope_and_offset(fit, target, pos_weight)
+    return 1.0, 0.0
+
+
+SLOPES = tuple(torch.logspace(0, 2, 41).tolist())
+
+
+def _slope(fit: RidgeFit, target: Tensor, weights: Tensor | None) -> float:
     scores, truth = fit.loo, target[fit.loo_rows]
-    best = (math.inf, 1.0, 0.0)
-    # a label's score is a probability already: the logit's zero belongs at a score near one half, whatever the slope
-    thresholds = (0.0,) if kind == "classification" else (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-    for slope in torch.logspace(0, 2, 41).tolist():
-        for offset in (-slope * t for t in thresholds):
-            if kind == "classification":
-                loss = float(-(truth * (slope * scores).log_softmax(-1)).sum(-1).mean())
-            else:
+    best = (math.inf, 1.0)
+    for slope in SLOPES:
+        losses = -(truth * (slope * scores).log_softmax(-1)).sum(-1)
+        loss = float(losses.mean() if weights is None else (weights[fit.loo_rows] * losses).mean())
+        best = min(best, (loss, slope), key=lambda pair: pair[0])
+    return best[1]
+
+
+def _slope_and_offset(fit: RidgeFit, target: Tensor, pos_weight: Tensor | None) -> tuple[float, Tensor | float]:
+    """A label's score is a probability already: the logit's zero belongs at a score near one half, whatever the slope,
+    and lower where positives weigh more than one."""
+    scores, truth = fit.loo, target[fit.loo_rows]
+    thresholds = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+    if pos_weight is None:
+        best = (math.inf, 1.0, 0.0)
+        for slope in SLOPES:
+            for offset in (-slope * t for t in thresholds):
                 loss = float(F.binary_cross_entropy_with_logits(slope * scores + offset, truth))
-            if loss < best[0]:
-                best = (loss, slope, offset)
-    return best[1], best[2]
+                best = min(best, (loss, slope, offset), key=lambda found: found[0])
+        return best[1], best[2]
+    places = torch.tensor((-0.1, 0.0, 0.02, 0.05, 0.1, 0.15, *thresholds[1:], 0.8, 0.9)).to(scores)
+    found: tuple[float, float, Tensor | float] = (math.inf, 1.0, 0.0)
+    for slope in SLOPES:
+        losses = [F.binary_cross_entropy_with_logits(slope * (scores - place), truth, pos_weight=pos_weight.to(scores),
+                                                     reduction="none").mean(0) for place in places]  # fmt: skip
+        lowest, which = torch.stack(losses).min(0)
+        if float(lowest.mean()) < found[0]:
+            found = (float(lowest.mean()), slope, -slope * places[which])
+    return found[1], found[2]
 
 
 # -- fields ---------------------------------------------------------------------------------------------------------

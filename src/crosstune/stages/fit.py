@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from crosstune.assembly import batch, outputs
+from crosstune.nn.losses import Objective, check_loss, make_objective
 from crosstune.nn.model import CrossModalModel, part_of
-from crosstune.records import StageReport
+from crosstune.records import StageReport, TargetKind
 from crosstune.seeding import Streams
 from crosstune.stages.closed_form import fit_head
 from crosstune.stages.monitor import pack, unpack
@@ -35,6 +35,9 @@ class FitConfig(StageConfig):
     warmup_steps: linear ramp of all rates. dropout: the body's own; off by default, since the closed-form head is
     fitted without it and its loss under dropout is a thousand times larger than without.
     patience: evaluations without improvement before stopping. max_steps: None leaves the end to the budget.
+    loss: by name (`crosstune list losses`), None for the usual one of the target's kind; loss_gamma: of the focal loss,
+    None for 2. class_weights: "balanced" weighs every class alike; pos_weight: of positive labels, a number or
+    "balanced" (negatives / positives per label). Both also shape the closed-form head.
     """
 
     name: Literal["fit"] = "fit"
@@ -50,6 +53,24 @@ class FitConfig(StageConfig):
     clip: Positive = 1.0
     patience: Count = 10
     max_steps: Steps | None = None
+    loss: str | None = None
+    loss_gamma: NotNegative | None = None
+    class_weights: Literal["balanced"] | None = None
+    pos_weight: Positive | Literal["balanced"] | None = None
+
+    def check(self, kind: TargetKind) -> None:
+        """ConfigError, with what fits, for settings of the loss that do not fit the kind of target."""
+        check_loss(kind, self.loss, **self._weights())
+
+    def objective(self, state: State) -> Objective:
+        """The loss with its weights taken from the training rows."""
+        config, y = state.model.config, state.train.y
+        assert y is not None
+        scaler = state.model.scaler
+        return make_objective(config.kind, y, config.outputs, name=self.loss, scaler=scaler, **self._weights())
+
+    def _weights(self) -> dict[str, Any]:
+        return {"gamma": self.loss_gamma, "class_weights": self.class_weights, "pos_weight": self.pos_weight}
 
 
 def set_trainable(model: CrossModalModel, trainable: Trainable) -> list[str]:
@@ -67,18 +88,6 @@ def set_trainable(model: CrossModalModel, trainable: Trainable) -> list[str]:
         if keep:
             names.append(name)
     return names
-
-
-def loss_function(kind: str, out: Tensor, y: Tensor, model: CrossModalModel) -> Tensor:
-    """Cross-entropy, binary cross-entropy, or mean squared error in standardised units; for fields the mean relative
-    squared error, which is the square of the reported metric up to the target's own scale."""
-    if kind == "classification":
-        return F.cross_entropy(out, y.long())
-    if kind == "multilabel":
-        return F.binary_cross_entropy_with_logits(out, y.to(out.dtype))
-    assert model.scaler is not None
-    target = model.scaler(y.to(out.dtype))
-    return F.mse_loss(out, target)
 
 
 def _groups(model: CrossModalModel, config: FitConfig, names: list[str]) -> list[dict[str, Any]]:
@@ -112,8 +121,8 @@ def _factor(progress: float, step: int, warmup_steps: int) -> float:
 class _Selection:
     """Scores the model on the validation rows and keeps the best state."""
 
-    def __init__(self, state: State, names: list[str]) -> None:
-        self.state, self.names = state, names
+    def __init__(self, state: State, names: list[str], objective: Objective) -> None:
+        self.state, self.names, self.objective = state, names, objective
         rows = np.arange(len(state.validation))
         if len(rows) > state.selection_rows:
             rows = rows[:: math.ceil(len(rows) / state.selection_rows)]
@@ -127,7 +136,7 @@ class _Selection:
         started = time.monotonic()
         out = outputs(model, self.data, batch_size=64)
         y = torch.from_numpy(np.ascontiguousarray(self.data.y))
-        loss = float(loss_function(model.config.kind, out, y, model))
+        loss = float(self.objective(out, y))
         if math.isfinite(loss):
             score = self.state.metric.score(model.canonical(out).numpy(), np.asarray(self.data.y), self.data.units)
             key = (self.state.metric.error(score), loss)
@@ -187,8 +196,9 @@ def run(state: State, config: FitConfig, *, streams: Streams) -> tuple[State, St
     model, monitor = state.model, state.monitor
     resumed = monitor.begin("fit", steps=config.max_steps)
     started = time.monotonic()
+    objective = config.objective(state)
     names = set_trainable(model, config.trainable)
-    selection = _Selection(state, names)
+    selection = _Selection(state, names, objective)
     torch.manual_seed(streams.seed_for("dropout") % 2**63)
     epochs = _Epochs(len(state.train), config.batch_size, streams["batches"])
     notes: list[str] = []
@@ -203,7 +213,9 @@ def run(state: State, config: FitConfig, *, streams: Streams) -> tuple[State, St
         selection.load_state_dict(parts["selection"])
         figures = dict(parts["figures"])
     elif config.head_init == "ridge":
-        fitted = fit_head(model, state.train, max_rows=state.max_head_rows, generator=streams["head"])
+        fitted = fit_head(
+            model, state.train, max_rows=state.max_head_rows, generator=streams["head"], setting=objective.setting
+        )
         figures = {"head_body_share": fitted.body_share, "head_lambda": fitted.lam,
                    "head_relative_press": fitted.relative_press, "head_rows": fitted.rows}  # fmt: skip
     optimiser = torch.optim.AdamW(_groups(model, config, names), betas=(0.9, 0.98))
@@ -235,7 +247,7 @@ def run(state: State, config: FitConfig, *, streams: Streams) -> tuple[State, St
             group["lr"] = group["base"] * factor
         x, lengths, y = batch(state.train, epochs.next())
         assert y is not None
-        loss = loss_function(model.config.kind, model(x, lengths), y, model)
+        loss = objective(model(x, lengths), y)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], config.clip)

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from crosstune.errors import DataError
 
@@ -18,8 +18,8 @@ FOLDER = ".unpacked"
 _BLOCK = 1 << 22
 
 
-def unpacked(packed: Path, name: str, stream: Callable[[], IO[bytes]]) -> Path:
-    """The path of a plain copy called ``name`` of what ``stream`` yields, made if it is not there yet.
+def unpacked(packed: Path, name: str, stream: Callable[[], Any]) -> Path:
+    """The path of a plain copy called ``name`` of what ``stream`` (a binary file) yields, made if it is not there yet.
 
     It lies in a folder ``.unpacked`` beside the packed file or, where that cannot be written, in the temporary folder;
     size and time of the packed file are part of its name, so that a new file is unpacked anew. It appears whole or not

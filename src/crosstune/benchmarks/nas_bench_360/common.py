@@ -193,13 +193,3 @@ def check_count(task: str, n: int, fewest: int) -> None:
         raise UsageError(
             f"{task} needs at least {fewest} samples to hold every class, got {n}", fix=f"use --n {fewest}"
         )
-
-
-def recipe(rate: float, decay: float, batch: int, *, clip: float | None = None) -> dict[str, Any]:
-    """What the public recipe states, in the words of ``--set``: one learning rate, weight decay, samples per step,
-    clipping; 128 target samples in the alignment. Its optimiser and schedule are described in the docs."""
-    found: dict[str, Any] = {
-        "fit.body_rate": rate, "fit.embedder_rate": rate, "fit.weight_decay": decay, "fit.batch_size": batch,
-        "align.target_points": 128,
-    }  # fmt: skip
-    return found if clip is None else found | {"fit.clip": clip}

@@ -16,8 +16,9 @@ import numpy as np
 
 from crosstune.benchmarks.contract import ProtocolName, Task, TaskData, Terms
 from crosstune.benchmarks.nas_bench_360.checking import Report, recogniser, verifier
-from crosstune.benchmarks.nas_bench_360.common import Published, assemble, find, recipe, refuse_page
+from crosstune.benchmarks.nas_bench_360.common import Published, assemble, find, refuse_page
 from crosstune.benchmarks.nas_bench_360.ecg_stand_in import generate
+from crosstune.benchmarks.recipes import recipe
 from crosstune.data.lazy import RowReader
 from crosstune.data.restricted_pickle import load_pickle
 from crosstune.errors import DataError
@@ -211,7 +212,8 @@ TASK = Task(
     generate=partial(generate, NAME, FILE, recording_parts),
     verify=verifier(NAME, PUBLISHED, (FILE,), FOLDERS, look),
     recognise=recogniser((FILE,), FOLDERS),
-    reference=recipe(1e-6, 0.1, 4),
+    reference=recipe("ECG").settings,
+    unmapped=recipe("ECG").unmapped,
     published="ECG",
     published_protocol="official",
     published_metric="1-F1",

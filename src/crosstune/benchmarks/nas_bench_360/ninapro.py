@@ -17,10 +17,10 @@ from crosstune.benchmarks.nas_bench_360.common import (
     find,
     mark,
     prepare_folder,
-    recipe,
     refuse_page,
     rows_between,
 )
+from crosstune.benchmarks.recipes import recipe
 from crosstune.data.numpy_files import load_npy
 from crosstune.errors import DataError
 
@@ -137,7 +137,8 @@ TASK = Task(
     generate=generate,
     verify=verifier(NAME, PUBLISHED, FILES, FOLDERS, look),
     recognise=recogniser(FILES, FOLDERS),
-    reference=recipe(1e-4, 1e-5, 28, clip=1.0),
+    reference=recipe("NINAPRO").settings,
+    unmapped=recipe("NINAPRO").unmapped,
     published="NinaPro",
     published_protocol="official",
     published_metric="0-1 error %",

@@ -19,10 +19,10 @@ from crosstune.benchmarks.nas_bench_360.common import (
     last_share,
     mark,
     prepare_folder,
-    recipe,
     refuse_page,
     rows_between,
 )
+from crosstune.benchmarks.recipes import recipe
 from crosstune.data.lazy import RowReader
 from crosstune.data.numpy_files import load_npy
 from crosstune.errors import DataError
@@ -163,7 +163,8 @@ TASK = Task(
     generate=generate,
     verify=verifier(NAME, PUBLISHED, (TRAIN, TEST), FOLDERS, look),
     recognise=recogniser((TRAIN, TEST), FOLDERS),
-    reference=recipe(3e-5, 3e-6, 16),
+    reference=recipe("SATELLITE").settings,
+    unmapped=recipe("SATELLITE").unmapped,
     published="Satellite",
     published_protocol="official",
     published_metric="0-1 error %",

@@ -45,6 +45,14 @@ OTHERS = {
     },
     "dense": {
         "nrmse-field": lambda p, y: np.mean([np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(p, y)]),
+        "relative-l2": lambda p, y: np.mean([np.sqrt(np.sum((a - b) ** 2) / np.sum(b**2)) for a, b in zip(p, y)]),
+        "nrmse-channel": lambda p, y: np.mean(
+            [
+                sk.root_mean_squared_error(b.ravel(), a.ravel()) / np.sqrt(np.mean(b**2))
+                for one, other in zip(p, y)
+                for a, b in zip(one, other)
+            ]
+        ),
         "rmse-field": lambda p, y: np.sqrt(sk.mean_squared_error(y.ravel(), p.ravel())),
         "mae-field": lambda p, y: sk.mean_absolute_error(y.ravel(), p.ravel()),
         "mae8": lambda p, y: mae8(p, y, lambda upper, lower: (upper + lower) / 2),

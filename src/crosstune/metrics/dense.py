@@ -44,7 +44,7 @@ class NrmseField(MeanMetric):
         zero = ~(_known(target) != 0).any(axis=1)
         if zero.any():
             raise DataError(
-                f"nrmse-field: the target field is zero everywhere in {named_rows(zero, first_row)}",
+                f"{self.name}: the target field is zero everywhere in {named_rows(zero, first_row)}",
                 cause="relative error has no meaning against a zero field",
                 fix="use --metric rmse-field, or drop these rows",
             )

@@ -167,7 +167,11 @@ class Suite:
 
 @dataclass(frozen=True)
 class Published:
-    """A figure from the literature, with where it was read. spread: as published, of unstated kind; None without."""
+    """A figure from the literature, with where it was read.
+
+    spread: as published, of unstated kind; None without. protocol: the one it belongs to, which may be none of ours;
+    origin: "authors" for a figure read where they publish it, else "third party".
+    """
 
     method: str
     benchmark: str
@@ -175,6 +179,8 @@ class Published:
     metric: str
     value: float
     spread: float | None
+    protocol: str
+    origin: str
     source: str
 
 

@@ -52,3 +52,10 @@ def test_the_embedder_learns_ten_times_faster_up_to_a_rate():
 def test_references_of_all_tasks_are_settings_of_the_method():
     for task in tasks().values():
         override(get_method("recraft-reference"), dict(task.reference))
+
+
+def test_what_protocols_prescribe_are_settings_of_every_method():
+    for task in tasks().values():
+        for terms in task.protocols.values():
+            for method in ("recraft-reference", "finetune"):
+                override(get_method(method), dict(terms.settings))

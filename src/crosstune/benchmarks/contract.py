@@ -43,14 +43,16 @@ class TaskData:
 @dataclass(frozen=True)
 class Terms:
     """What one protocol prescribes. metric: what selects and is reported first; also: further metrics to report;
-    loss: None for the default of the target kind; selected_on: the part that chooses the checkpoint; text: the split,
-    the frames and the normalisation in words."""
+    loss: None for the default of the target kind; settings: what else the protocol prescribes of the fitting, keys as
+    in ``--set`` (weights of classes or of positive labels); selected_on: the part that chooses the checkpoint; text:
+    the split, the frames and the normalisation in words."""
 
     metric: str
     text: str
     loss: str | None = None
     also: tuple[str, ...] = ()
     selected_on: SplitName = "validation"
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

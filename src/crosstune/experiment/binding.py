@@ -71,6 +71,7 @@ def bind(request: Request, choice: TaskChoice) -> Request:
     settings: dict[str, Any] = dict(task.reference) if request.method == REFERENCE else {}
     if terms.loss is not None:
         settings["fit.loss"] = terms.loss
+    settings |= terms.settings
     known = {f"{s.name}.{key}" for s in get_method(request.method).stages for key in s.model_dump()}
     known |= {"linear_part", "weights"}
     unknown = [key for key in settings if key not in known]

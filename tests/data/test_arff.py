@@ -168,3 +168,15 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path, text, message):
 def test_a_missing_file(tmp_path):
     with pytest.raises(DataError, match=r"none\.arff cannot be read: No such file"):
         read_arff(tmp_path / "none.arff")
+
+
+def test_a_file_of_ones_own_is_read_like_any_table(tmp_path):
+    from crosstune.data import read
+
+    rows = "".join(f"{i / 7},{'x' if i % 3 else 'y'},{'up' if i % 2 else 'down'}\n" for i in range(20))
+    text = "@relation r\n@attribute a numeric\n@attribute b {y,x,z}\n@attribute class {up,down}\n@data\n" + rows
+    dataset = read(written(tmp_path, text))
+    assert (dataset.columns, dataset.classes, dataset.categories) == (("a", "b"), ("down", "up"), {1: ("x", "y")})
+    np.testing.assert_array_equal(dataset.y, np.arange(20) % 2)
+    np.testing.assert_allclose(dataset.X[:, 0], np.arange(20) / 7, rtol=1e-6)
+    assert dataset.source["format"] == "arff"

@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from crosstune.data.files import Opened
 from crosstune.discovery import suggest
 from crosstune.errors import DataError
 
@@ -248,6 +249,18 @@ def _unquote(text: str) -> str:
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         text = text[1:-1]
     return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), text) if "\\" in text else text
+
+
+def read_table(opened: Opened) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The columns of an ARFF file as those of any table, numbers or text with None, and notes (none)."""
+    arff = read_arff(opened.path)
+    return {a.name: _plain(a, column) for a, column in zip(arff.attributes, arff.columns)}, ()
+
+
+def _plain(attribute: Attribute, column: np.ndarray) -> np.ndarray:
+    if attribute.type != "nominal":
+        return column
+    return np.array([*attribute.values, None], dtype=object)[column]
 
 
 def write_arff(path: Path, arff: Arff) -> None:

@@ -21,12 +21,13 @@ FORMATS = {
     ".tsv.gz": "csv",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".arff": "arff",
     ".h5": "hdf5",
     ".hdf5": "hdf5",
     ".hdf": "hdf5",
     ".he5": "hdf5",
 }
-SUPPORTED = ".npz, .npy, .csv, .tsv, .csv.gz, .parquet, .h5, .hdf5"
+SUPPORTED = ".npz, .npy, .csv, .tsv, .csv.gz, .parquet, .arff, .h5, .hdf5"
 _MAGIC = {
     b"\x93NUMPY": "npy",
     b"PK\x03\x04": "npz",
@@ -97,7 +98,7 @@ def open_source(source: str) -> Opened:
         )
     kind = by_content or by_name
     assert kind is not None
-    if by_content is None and kind != "csv":
+    if by_content is None and kind not in ("csv", "arff"):
         raise DataError(
             f"{path} is named as {kind}, but does not begin like one (first bytes {head[:8]!r})",
             cause="a damaged or incomplete file, or a text file with the wrong extension",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from crosstune.data.arff import read_table
 from crosstune.data.arrays import from_arrays
 from crosstune.data.files import Opened, missing_key, open_source
 from crosstune.data.keyed import read_hdf5, read_npy, read_npz, sibling
@@ -18,6 +19,7 @@ from crosstune.data.tabular import read_csv, read_parquet, series_of
 from crosstune.errors import DataError, UsageError
 from crosstune.records import Dataset, TargetKind
 
+_TABLES = {"csv": read_csv, "parquet": read_parquet, "arff": read_table}
 USUAL_TARGETS = ("y", "target", "label", "class")
 
 
@@ -35,7 +37,7 @@ def read(
     drop_missing_target: bool = False,
     classes: Sequence[str] | None = None,
 ) -> Dataset:
-    """The Dataset in a file (.npz, .npy, CSV, Parquet, HDF5 as ``file.h5`` or ``file.h5::key``) or in a mapping.
+    """The Dataset in a file (.npz, .npy, CSV, Parquet, ARFF, HDF5 as ``file.h5`` or ``file.h5::key``) or in a mapping.
 
     target: key or column of the target; for tables several columns, as a list or joined by commas; for .npy the path
     of a second .npy. None takes the key ``y``, or in tables the one column called y, target, label or class; False
@@ -56,7 +58,7 @@ def read(
     options |= {"name": opened.path.name.split(".")[0] or "data", "source": opened.provenance()}
     if opened.format in ("npz", "hdf5", "npy"):
         return _from_keys(opened, roles, options, allow_pickle)
-    columns, notes = read_csv(opened) if opened.format == "csv" else read_parquet(opened)
+    columns, notes = _TABLES[opened.format](opened)
     return _from_columns(columns, roles, options, notes, opened.path)
 
 

@@ -17,6 +17,7 @@ from crosstune.assembly import batch
 from crosstune.data.lazy import (
     LazyRows,
     RowReader,
+    forget,
     in_memory,
     lazy_array,
     reader_from,
@@ -200,3 +201,12 @@ def test_floors_learn_from_what_memory_holds(stored, monkeypatch):
     cut = run_floors(train, {"q": query}, ("linear",), seed=0, in_process=True)["linear"]
     assert "learned from 30 of 45 rows" in cut.note
     assert cut.status == "ok"
+
+
+def test_forgotten_data_are_read_anew(stored):
+    path, values = stored
+    rows = LazyRows(Halved(str(path)))
+    assert_array_equal(rows[0], values[0])
+    np.save(path, values + 1)
+    forget(path)
+    assert_array_equal(rows[0], (values[0] + 1) / 2)

@@ -104,6 +104,12 @@ class RowReader(ABC):
         return digest.hexdigest()
 
 
+def forget(path: str | os.PathLike[str]) -> None:
+    """Close what this process has opened of the data at ``path``: what was changed there meanwhile is read anew."""
+    for key in [key for key in _opened if key[1].path == os.fspath(path)]:
+        del _opened[key]
+
+
 def files_fingerprint(files: Sequence[Path]) -> str:
     """sha256 over names and sizes of all files, with samples of the content of up to 64 of them, evenly spaced."""
     digest = hashlib.sha256()

@@ -13,7 +13,10 @@ SUITE = Suite(
     published="NAS-Bench-360",
     scales={
         "small": Scale(
-            budget="20s", seeds=3, generate={"*": {}}, limit={"train": 1000, "validation": 300, "test": 300}
+            budget="20s",
+            seeds=3,
+            generate={"*": {}, "nas_bench_360/darcy_flow": {"n": 300}},
+            limit={"train": 1000, "validation": 300, "test": 300},
         ),
         "full": Scale(budget="2h", seeds=5, generate={"*": {}}),
     },

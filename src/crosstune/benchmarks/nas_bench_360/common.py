@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from crosstune.benchmarks.contract import ProtocolName, TaskData
-from crosstune.data.lazy import LazyRows, RowReader
+from crosstune.data.lazy import LazyRows, RowReader, forget
 from crosstune.errors import DataError, UsageError
 from crosstune.records import Dataset, Split, TargetKind
 
@@ -46,14 +46,14 @@ def assemble(
     task: str, path: Path, protocol: ProtocolName, *, X: RowReader | np.ndarray, y: RowReader | np.ndarray,
     kind: TargetKind, parts: Mapping[str, np.ndarray], limit: Mapping[str, int] | None, seed: int, strategy: str,
     notes: Sequence[str] = (), classes: Sequence[str] | None = None, target_names: Sequence[str] | None = None,
-    units: np.ndarray | None = None, options: Mapping[str, Any] | None = None,
+    units: np.ndarray | None = None, groups: np.ndarray | None = None, options: Mapping[str, Any] | None = None,
 ) -> TaskData:  # fmt: skip
     """The rows that take part under the protocol, in the order of the files.
 
     parts: row numbers into X and y; without "validation" it is the test part, as public code has it. limit: the first
-    so many rows of a part. units: (N,) int64 over all rows; they also are the groups that no split may tear, except
-    where a protocol shares rows between parts. options: what else was chosen, for the record. DataError for a part
-    without rows.
+    so many rows of a part. units: (N,) int64 over all rows. groups: what no split may tear, the units unless given;
+    left out where a protocol shares rows between parts. options: what else was chosen, for the record. DataError for
+    a part without rows.
     """
     shared = "validation" not in parts
     chosen = {name: np.asarray(parts["test" if shared and name == "validation" else name]) for name in PARTS}
@@ -67,16 +67,16 @@ def assemble(
             )  # fmt: skip
     rows = np.unique(np.concatenate(list(chosen.values())))
     repeated = len(chosen["train"]) + len(chosen["test"]) + (0 if shared else len(chosen["validation"])) > len(rows)
-    held = None if units is None else units[rows]
-    said = (*stand_in_note(path), *notes)
+    together = units if groups is None else groups
+    said = (*made_here(path), *notes)
     dataset = Dataset(
         X=_picked(X, rows),
         y=_picked(y, rows),
         kind=kind,
         classes=None if classes is None else tuple(classes),
         target_names=None if target_names is None else tuple(target_names),
-        units=held,
-        groups=None if shared or repeated else held,
+        units=None if units is None else units[rows],
+        groups=None if shared or repeated or together is None else together[rows],
         name=task,
         source={
             "path": str(path),
@@ -113,6 +113,7 @@ def find(task: str, path: Path, names: Sequence[str], published: Published, fold
     looked = [path.parent] if path.is_file() else [path, *(path / folder for folder in folders)]
     for folder in looked:
         if all((folder / name).exists() for name in names):
+            forget(folder)
             return folder
     best = max(looked, key=lambda folder: sum((folder / name).exists() for name in names))
     lacking = [name for name in names if not (best / name).exists()]
@@ -160,22 +161,27 @@ def refuse_page(file: Path, published: Published) -> None:
 # -- stand-ins --------------------------------------------------------------------------------------------------------
 
 
-def mark(folder: Path, task: str, **made: Any) -> Path:
-    """A file that says that what lies beside it is synthetic."""
+def mark(folder: Path, task: str, *, synthetic: bool = True, **made: Any) -> Path:
+    """A file that says that what lies beside it was made here, and whether it is synthetic or solved."""
     path = folder / MARKER
-    text = {"task": task, "synthetic": True, "made_by": "crosstune data generate", **made}
+    text = {"task": task, "synthetic": synthetic, "made_by": "crosstune data generate", **made}
     path.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
     return path
 
 
-def stand_in(path: Path) -> bool:
-    """Whether the files at a path were made by ``generate`` and are not measurements."""
+def made_here(path: Path) -> tuple[str, ...]:
+    """What to say of files that ``generate`` made; nothing of others."""
     folder = path if path.is_dir() else path.parent
-    return (folder / MARKER).exists() or (folder.parent / MARKER).exists()
-
-
-def stand_in_note(path: Path) -> tuple[str, ...]:
-    return ("synthetic stand-in in the official layout, not measurements",) if stand_in(path) else ()
+    for place in (folder / MARKER, folder.parent / MARKER):
+        if place.exists():
+            try:
+                solved = json.loads(place.read_text(encoding="utf-8"))["synthetic"] is False
+            except (ValueError, KeyError, TypeError):
+                solved = False
+            if solved:
+                return ("the equation solved by crosstune in the official layout, not the published file",)
+            return ("synthetic stand-in made by crosstune in the official layout, not measurements",)
+    return ()
 
 
 def prepare_folder(task: str, out: Path, resolution: int | None) -> Path:

@@ -248,3 +248,8 @@ def test_unknown_names_get_a_suggestion(name: str, hint: str) -> None:
 def test_every_family_has_a_twin() -> None:
     for family in discover("crosstune.backbones", "FAMILY"):
         assert load_backbone(f"twin-{family}").info.parameters < 200_000
+
+
+def test_a_folder_without_a_tokeniser_says_what_to_do(tiny: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no tokeniser can be made from(.|\n)*--proxy none"):
+        load_backbone(str(tiny)).encode(["a text"], max_tokens=4)

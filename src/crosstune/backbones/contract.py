@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from crosstune.errors import DataError
+from crosstune.errors import DataError, WeightsError
 
 Modality = Literal["text", "image", "audio"]
 Weights = Literal["pretrained", "random", "shuffled"]
@@ -246,7 +246,15 @@ class Backbone:
             return _hash_tokens(passages, vocabulary=self.source.num_embeddings, max_tokens=max_tokens)  # type: ignore[arg-type]
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
+        except Exception as problem:  # transformers raises many kinds; all mean that text cannot be tokenised
+            raise WeightsError(
+                f"no tokeniser can be made from {self.folder!r} ({type(problem).__name__})",
+                cause="a folder with the model only (no tokenizer.json), or a tokeniser that needs another package",
+                fix="copy the tokeniser's files into the folder, or pass --proxy none: stage 1 then matches the body's "
+                "own token statistics",
+            ) from None
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         tokenizer.padding_side = "right"

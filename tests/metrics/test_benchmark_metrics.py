@@ -11,7 +11,7 @@ from crosstune.metrics.classification import Error
 from crosstune.metrics.multilabel import OneMinusAurocMultilabel
 from crosstune.metrics.shipped import ChunkMean
 
-from .cases import case, one_hot
+from .cases import case, case_for, one_hot
 
 
 def test_recordings_are_judged_by_votes_and_ties_go_to_the_first_class():
@@ -187,3 +187,38 @@ def test_chunks_of_public_code():
     p, y = case("classification", 2500)
     expected = np.mean([1 - (p[at : at + 1008].argmax(1) == y[at : at + 1008]).mean() for at in (0, 1008, 2016)])
     assert get_metric("shipped-error-1008").score(p, y) == pytest.approx(expected, abs=1e-12)
+
+
+# -- remarks ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_takes_no_part_is_said():
+    p, y = case("multilabel", 30, outputs=12)
+    assert get_metric("1-auroc-multilabel").remark(p, y) is None
+    y[:, [2, 5]], y[:, 7] = 0, 1
+    said = "labels that are the same in every row left out: 2, 5, 7"
+    assert get_metric("1-auroc-multilabel").remark(p, y) == f"3 of 12 {said}"
+    assert get_metric("shipped-1-auroc-multilabel-1008").remark(p, y) == f"3 of 12 {said}"
+    assert get_metric("1-map").remark(p, y) == "2 of 12 labels without a positive row left out: 2, 5"
+    assert get_metric("1-map-clips").remark(p, y, np.arange(30)) == get_metric("1-map").remark(p, y)
+    y[:] = 0
+    assert (
+        get_metric("1-map").remark(p, y)
+        == "12 of 12 labels without a positive row left out: 0, 1, 2, 3, 4, 5, 6, 7, ..."
+    )
+
+
+def test_absent_classes_and_proteins_without_contacts_are_said():
+    p, y = case("classification", 30, outputs=4)
+    assert get_metric("1-auc").remark(p, y) is None
+    assert get_metric("1-auc").remark(p, np.minimum(y, 1)) == "2 of 4 classes do not occur and were left out"
+    prediction, target = walks([40, 61], 80)
+    target[0] += 8
+    for name in ("mae8", "shipped-mae8"):
+        assert get_metric(name).remark(prediction, target) == "1 of 2 proteins have no far contact and were left out"
+
+
+@pytest.mark.parametrize("name", all_metrics())
+def test_most_figures_need_no_remark(name):
+    metric = get_metric(name)
+    assert metric.remark(*case_for(metric, metric.kinds[0], 40)) is None

@@ -89,6 +89,14 @@ class Metric(ABC):
         decomposition."""
         return None
 
+    def remark(self, prediction: np.ndarray, target: np.ndarray, units: np.ndarray | None = None) -> str | None:
+        """What a reader of the figure must know about these rows (labels or proteins left out); None for nothing."""
+        return self.left_out(self.pooled(*self.check(prediction, target), units)[1])
+
+    def left_out(self, target: np.ndarray) -> str | None:
+        """What of the checked and pooled target takes no part in the figure, in words."""
+        return None
+
     def error(self, value: float) -> float:
         """The lower-is-better form used in comparisons: the value itself, or its distance from the best score."""
         return float(value) if self.direction == "lower" else float(self.high - value)

@@ -116,6 +116,11 @@ class OneMinusAuroc(Metric):
     def keep(self, prediction: np.ndarray, target: np.ndarray) -> Kept:
         return prediction, target
 
+    def remark(self, prediction: np.ndarray, target: np.ndarray, units: np.ndarray | None = None) -> str | None:
+        prediction, target = self.pooled(*self.check(prediction, target), units)
+        absent = prediction.shape[1] - len(np.unique(target))
+        return f"{absent} of {prediction.shape[1]} classes do not occur and were left out" if absent else None
+
     def finish(self, *kept: np.ndarray) -> float:
         score, codes = kept
         if score.shape[1] == 2:

@@ -43,10 +43,16 @@ def _mean_known(values: np.ndarray) -> float:
     return math.fsum(known.tolist()) / len(known) if len(known) else math.nan
 
 
-class Mae8(Metric):
-    """symmetrise: "mean" takes the mean of both triangles of the prediction, None its upper triangle as it is."""
-
+class _Mae8(Metric):
     kinds = _KINDS
+
+    def left_out(self, target: np.ndarray) -> str | None:
+        without = sum(not _far_contacts(y).any() for y in target[:, 0])
+        return f"{without} of {len(target)} proteins have no far contact and were left out" if without else None
+
+
+class Mae8(_Mae8):
+    """symmetrise: "mean" takes the mean of both triangles of the prediction, None its upper triangle as it is."""
 
     def __init__(self, name: str, symmetrise: Literal["mean"] | None) -> None:
         self.name, self.symmetrise = name, symmetrise
@@ -68,7 +74,7 @@ class Mae8(Metric):
         return _mean_known(kept[0])
 
 
-class ShippedMae8(Metric):
+class ShippedMae8(_Mae8):
     """MAE8 as the public code computes it, with its three deviations.
 
     Every protein is cut to the length of the first row, so longer ones lose their far pairs; the upper triangle is
@@ -76,7 +82,7 @@ class ShippedMae8(Metric):
     are raised to it. Kept per row: error and number of pairs by their column k, so that any cut can be made at the end.
     """
 
-    name, kinds, ordered = "shipped-mae8", _KINDS, True
+    name, ordered = "shipped-mae8", True
     summary = (
         "MAE8 as in public code: all proteins cut to the length of the first row, prediction 0.25 upper + 0.75 lower "
         "triangle, at least 0.01 Angstrom"

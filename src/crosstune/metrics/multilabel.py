@@ -10,7 +10,17 @@ from crosstune.metrics.base import Kept, MeanMetric, Metric
 from crosstune.metrics.ranking import macro_auroc, macro_average_precision
 from crosstune.records import TargetKind
 
+_NAMED = 8  # labels that a remark names
 _KINDS: tuple[TargetKind, ...] = ("multilabel",)
+
+
+def _labels(lacking: np.ndarray, why: str) -> str | None:
+    """ "2 of 36 labels that are the same in every row left out: 3, 17"."""
+    if not lacking.any():
+        return None
+    numbers = np.flatnonzero(lacking)
+    shown = ", ".join(map(str, numbers[:_NAMED])) + (", ..." if len(numbers) > _NAMED else "")
+    return f"{len(numbers)} of {len(lacking)} labels {why} left out: {shown}"
 
 
 class OneMinusMap(Metric):
@@ -23,6 +33,9 @@ class OneMinusMap(Metric):
     def finish(self, *kept: np.ndarray) -> float:
         return 1 - macro_average_precision(*kept)
 
+    def left_out(self, target: np.ndarray) -> str | None:
+        return _labels((target > 0).sum(axis=0) == 0, "without a positive row")
+
 
 class OneMinusAurocMultilabel(OneMinusMap):
     name = "1-auroc-multilabel"
@@ -30,6 +43,9 @@ class OneMinusAurocMultilabel(OneMinusMap):
 
     def finish(self, *kept: np.ndarray) -> float:
         return 1 - macro_auroc(*kept)
+
+    def left_out(self, target: np.ndarray) -> str | None:
+        return _labels(np.isin((target > 0).sum(axis=0), (0, len(target))), "that are the same in every row")
 
 
 class MicroF1(Metric):

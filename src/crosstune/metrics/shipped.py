@@ -37,6 +37,9 @@ class ChunkMean(Metric):
     def keep(self, prediction: np.ndarray, target: np.ndarray) -> Kept:
         return self.inner.keep(prediction, target)
 
+    def left_out(self, target: np.ndarray) -> str | None:
+        return self.inner.left_out(target)
+
     def finish(self, *kept: np.ndarray) -> float:
         rows = len(kept[0])
         starts = range(0, rows, self.chunk)

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from crosstune.benchmarks.contract import Check, Terms
-from crosstune.benchmarks.pdebench.assembling import assemble
+from crosstune.benchmarks.contract import Check
+from crosstune.benchmarks.pdebench.assembling import assemble, terms
 from crosstune.benchmarks.pdebench.initial import CELLS
 from crosstune.benchmarks.pdebench.layout import STANDARD, Layout
 from crosstune.benchmarks.pdebench.problem import Pair, Problem, Variant, Windows
 from crosstune.benchmarks.pdebench.reading import Trajectories
-from crosstune.benchmarks.pdebench.reference import recipe
 from crosstune.benchmarks.pdebench.solvers import transport
 from crosstune.benchmarks.pdebench.verification import bound_check
 
@@ -87,21 +86,12 @@ TASK = assemble(
     PROBLEM,
     title="Advection 1D",
     summary="initial wave to the same wave moved by 0.8 of the interval",
-    protocols_={
-        "clean": Terms(
-            "nrmse-field", "frame 0 to frame 200 (t = 2) on 256 points; first tenth is the test, a tenth of the rest "
-            "drawn at random selects; values as stored"
-        ),
-        "shipped": Terms(
-            "nrmse-field", "frame 0 to frame 200 (t = 2) on 256 points; the first tenth is validation and test in one",
-            selected_on="test",
-        ),
-        "official": Terms(
-            "nrmse-field", "ten frames to the next at every fifth frame on 256 points, rolled out to t = 2; the first "
-            "tenth is validation and test in one", selected_on="test",
-        ),
-    },
-    reference=recipe(1e-4, 1e-5),
+    protocols_=terms(
+        clean="frame 0 to frame 200 (t = 2) on 256 points",
+        shipped="frame 0 to frame 200 (t = 2) on 256 points",
+        official="ten frames to the next, every fifth frame, on 256 points, rolled out to t = 2",
+    ),
+    recipe_name="PDE-ADV",
     published="Advection 1D",
     traps=(
         "files released until 2023 move at 0.8 instead of 0.4; `verify` measures the speed",

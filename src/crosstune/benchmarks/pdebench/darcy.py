@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from crosstune.benchmarks.contract import Check, Terms
-from crosstune.benchmarks.pdebench.assembling import assemble
+from crosstune.benchmarks.contract import Check
+from crosstune.benchmarks.pdebench.assembling import assemble, terms
 from crosstune.benchmarks.pdebench.layout import STANDARD, Layout
 from crosstune.benchmarks.pdebench.problem import Pair, Problem, Variant, Windows
 from crosstune.benchmarks.pdebench.reading import Trajectories
-from crosstune.benchmarks.pdebench.reference import recipe
 from crosstune.benchmarks.pdebench.solvers import darcy
 
 BETA = 0.1
@@ -71,21 +70,12 @@ TASK = assemble(
     PROBLEM,
     title="Darcy 2D",
     summary="permeability of 0.1 and 1 to the pressure",
-    protocols_={
-        "clean": Terms(
-            "nrmse-field", "permeability to steady pressure (to the stored transient on the published file), 64 x 64; "
-            "first tenth is the test, a tenth of the rest drawn at random selects; values as stored"
-        ),
-        "shipped": Terms(
-            "nrmse-field", "permeability to stored pressure on 64 x 64; the first tenth is validation and test in one",
-            selected_on="test",
-        ),
-        "official": Terms(
-            "nrmse-field", "permeability to stored pressure in one step on 64 x 64; the first tenth is validation and "
-            "test in one", selected_on="test",
-        ),
-    },
-    reference=recipe(1e-4, 1e-5, clip=None),
+    protocols_=terms(
+        clean="permeability to the steady pressure (on the published file: to the stored transient) on 64 x 64",
+        shipped="permeability to the stored pressure on 64 x 64",
+        official="permeability to the stored pressure, one step, on 64 x 64",
+    ),
+    recipe_name="PDE-Darcy",
     published="Darcy 2D",
     traps=(
         "the stored solution is a late transient, not the steady state: no nRMSE much below 0.08 is possible from the "

@@ -15,6 +15,7 @@ from crosstune.benchmarks.pdebench.reading import Trajectories
 Solve = Callable[[Sequence[int], int, int, Mapping[str, Any]], np.ndarray]
 Inspect = Callable[[Trajectories, np.ndarray], Iterable[Check]]
 Alias = Callable[[int, int, int, Mapping[str, Any]], np.ndarray]
+Transform = Callable[[np.ndarray, np.ndarray, Sequence[np.ndarray]], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,12 @@ class Problem:
     """Everything the suite's machinery needs to know of one equation.
 
     solve: (sample numbers, resolution, seed, options) -> (n, T, C, X[, Y]); a module-level function, it runs in other
-    processes. block: samples per call. revision: raised whenever values change. default: of ``generate``'s n and
-    resolution are the published ones. resolutions: whether a number of points is possible, and how to say so.
-    inspect: checks of sample rows beyond the layout. alias: for each sample the first one that is equal to it.
+    processes. block: samples per call. revision: raised whenever values change. divides, smallest: resolutions that can
+    be generated divide the one and are not below the other. usual: (n, resolution) that ``generate`` takes when not
+    told, None for the published ones.
+    inspect: checks of sample rows beyond the layout. alias: for each sample the first one that is equal to it. revise:
+    whether the file is a superseded revision. as_shipped: what public code does to (X, y), given the rows of the three
+    parts.
     """
 
     name: str
@@ -81,8 +85,10 @@ class Problem:
     revision: int = 1
     divides: int | None = None
     smallest: int = 16
+    usual: tuple[int, int] | None = None
     alias: Alias | None = None
     revise: Callable[[Trajectories], Check | None] = lambda file: None
+    as_shipped: Transform | None = None
 
     @property
     def task(self) -> str:

@@ -55,6 +55,8 @@ def _load_pair(
         parts, strategy = (rest, test, test), f"the {problem.layout.holdout} tenth is held out and selects"
     cut = limited(parts, limit)
     X, y, split_rows = _read(file, pair, stride, cut, one_frame=protocol == "clean")
+    if protocol == "shipped" and problem.as_shipped is not None:
+        X, y = problem.as_shipped(X, y, split_rows)
     dataset = Dataset(
         X=X, y=y, kind="dense", name=problem.task, source=source_of(file, variant, protocol),
         groups=_twins(X) if protocol == "clean" else None,

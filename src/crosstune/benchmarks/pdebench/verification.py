@@ -134,4 +134,4 @@ def _finite(file: Trajectories, rows: np.ndarray) -> Check:
 
 def bound_check(name: str, worst: float, allowed: float, what: str) -> Check:
     """A check that a measured deviation stays below what float32 storage and the published solver explain."""
-    return Check(name, bool(worst <= allowed), f"{what}: at most {worst:.2g} (allowed {allowed:g})")
+    return Check(name, bool(worst <= allowed), f"{what}: at most {max(worst, 0.0):.2g} (allowed {allowed:.2g})")

@@ -50,6 +50,10 @@ class ChunkMean(Metric):
 class ShippedHardAuroc(HardAuroc):
     """Logits and mask are multiplied by (1 - ignore) first: a position that does not count is a true negative."""
 
+    def __init__(self, name: str, threshold: float) -> None:
+        super().__init__(name, threshold)
+        self.summary += "; positions to be ignored count as true negatives"
+
     def keep(self, prediction: np.ndarray, target: np.ndarray) -> Kept:
         if prediction.shape[1] != 2:
             return super().keep(prediction, target)

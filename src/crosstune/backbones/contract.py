@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from crosstune.errors import DataError, WeightsError
 
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.tiktoken")
 Modality = Literal["text", "image", "audio"]
 Weights = Literal["pretrained", "random", "shuffled"]
 
@@ -247,6 +248,9 @@ class Backbone:
         from transformers import AutoTokenizer
 
         try:
+            # without any of these transformers makes a tokeniser that knows no word
+            if not any(path for name in VOCABULARIES for path in Path(self.folder).glob(name)):
+                raise FileNotFoundError("no vocabulary")
             tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
         except Exception as problem:  # transformers raises many kinds; all mean that text cannot be tokenised
             raise WeightsError(

@@ -15,7 +15,7 @@ from crosstune.data.lazy import is_lazy, sample, spaced_rows
 from crosstune.errors import TaskError
 from crosstune.nn.model import CrossModalModel, ModelConfig
 from crosstune.nn.patching import plan_patches
-from crosstune.records import Dataset
+from crosstune.records import FIELD_KINDS, Dataset
 
 # Tokens a body sees per sample unless told otherwise: attention is cheap at this length, and windows that are too
 # short lose their content. Fields get more, since every token paints its own window.
@@ -25,9 +25,9 @@ FIELD_TOKENS = {"series": 64, "grid": 196}
 
 def default_tokens(dataset: Dataset, body: Body | None = None) -> int:
     """Tokens per sample for data of this shape; a hierarchical body merges them and gets more."""
-    table = FIELD_TOKENS if dataset.kind == "dense" else DEFAULT_TOKENS
+    table = FIELD_TOKENS if dataset.kind in FIELD_KINDS else DEFAULT_TOKENS
     factor = 1 if body is None else body.grid_tokens
-    if dataset.kind == "dense" or dataset.modality == "series":
+    if dataset.kind in FIELD_KINDS or dataset.modality == "series":
         factor = min(factor, 4)
     return table.get(dataset.modality, 64) * factor
 
@@ -41,14 +41,14 @@ def plan_model(
     shape = tuple(train.X.shape[1:])
     kind = train.kind
     out_size: tuple[int, ...] = ()
-    if kind == "classification":
+    if kind in ("classification", "segmentation"):
         assert train.classes is not None
         outputs = len(train.classes)
     else:
         outputs = int(train.y.shape[1])
-        if kind == "dense":
-            check_field(train)
-            out_size = tuple(train.y.shape[2:])
+    if kind in FIELD_KINDS:
+        check_field(train)
+        out_size = _extent(train)
     window: tuple[int, ...] = ()
     stride: tuple[int, ...] = ()
     pool = 1
@@ -64,7 +64,7 @@ def plan_model(
         )  # fmt: skip
         window, stride, pool = plan.window, plan.stride, plan.pool
     rank = 0
-    if kind == "dense" and linear_part:
+    if kind in FIELD_KINDS and linear_part:
         rank = int(min(256, len(train)))
     return ModelConfig(
         kind=kind,
@@ -111,19 +111,24 @@ def layout(train: Dataset, config: ModelConfig, body: Body) -> list[str]:
     return lines
 
 
-def check_field(train: Dataset) -> None:
-    """TaskError for fields that the dense head cannot paint."""
+def _extent(train: Dataset) -> tuple[int, ...]:
+    """Spatial extent of the target: of fields (n, C, ...) and of class maps (n, ...)."""
     assert train.y is not None
-    given, wanted = train.X.shape[2:], train.y.shape[2:]
+    return tuple(train.y.shape[2 if train.kind == "dense" else 1 :])
+
+
+def check_field(train: Dataset) -> None:
+    """TaskError for fields and class maps that the head cannot paint."""
+    given, wanted = train.X.shape[2:], _extent(train)
     if len(given) != len(wanted) or len(wanted) not in (1, 2):
         raise TaskError(
-            f"fields of extent {wanted} from samples of extent {given} have no model",
-            cause="dense targets need the axes of the input: series to series (L) or grid to grid (H, W)",
+            f"{train.kind} targets of extent {wanted} from samples of extent {given} have no model",
+            cause="targets of positions need the axes of the input: series to series (L) or grid to grid (H, W)",
             fix="bring both to one or two axes (slices of a volume as rows), or flatten y and use --task regression",
         )
     if train.lengths is not None:
         raise TaskError(
-            "dense targets over series of different lengths have no model",
+            f"{train.kind} targets over series of different lengths have no model",
             cause="a field's loss and score would count the padding",
             fix="cut the series into windows of one length, or resample them to one length",
         )

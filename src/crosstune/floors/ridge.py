@@ -8,7 +8,7 @@ from crosstune.seeding import Streams
 
 _PENALTIES = np.logspace(-10, 4, 29)  # times the largest eigenvalue of the Gram matrix
 _RANK_TOLERANCE = 1e-13  # of the largest eigenvalue
-_MOST_ROUNDS = 50  # of filling gaps
+_MOST_ROUNDS = 200  # of filling gaps
 _SKETCH = 64  # outputs beyond which the penalty is chosen on random combinations of them
 
 
@@ -47,7 +47,7 @@ class Ridge:
                 )
                 change = np.abs(filled - y).max()
                 y = filled
-                if change <= 1e-6 * max(float(y.std()), np.finfo(float).tiny):
+                if change <= 1e-5 * max(float(y.std()), np.finfo(float).tiny):
                     break
         return self
 

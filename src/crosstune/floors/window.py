@@ -14,11 +14,12 @@ from crosstune.records import IGNORED, Dataset
 from crosstune.seeding import Streams, derive_seed
 
 _MOST_FEATURES = 240  # of the finer window
-_MOST_POSITIONS, _FEWEST_POSITIONS = 60_000, 256  # learned from
+_MOST_POSITIONS, _FEWEST_POSITIONS = 60_000, 1000  # learned from
 _GATHER = 8e-9  # seconds on one core for one feature of one position
 _CHUNK = 1 << 22  # features made at once
-_MOST_ROUNDS, _FEWEST_ROUNDS = 100, 10
-_TREE = 2e-7  # seconds on one core for one position through one tree
+_MOST_ROUNDS, _FEWEST_ROUNDS = 100, 20
+_TREE = 4e-8  # seconds on one core for one position through one tree
+_CHEAPER = 0.3  # boosting on these features against what it costs on tables, measured
 
 
 class Windows:
@@ -177,7 +178,8 @@ class WindowBoosting(WindowFloor):
         trees = self._classes if self._classes > 2 else 1
         self._rounds = int(np.clip(0.3 * self._seconds / (positions * trees * _TREE), _FEWEST_ROUNDS, _MOST_ROUNDS))
         wanted = _MOST_POSITIONS
-        while wanted > _FEWEST_POSITIONS and boosting_cost(wanted, features, trees, self._rounds) > 0.4 * self._seconds:
+        most = 0.4 * self._seconds / _CHEAPER
+        while wanted > _FEWEST_POSITIONS and boosting_cost(wanted, features, trees, self._rounds) > most:
             wanted = wanted * 4 // 5
         return wanted
 
@@ -189,7 +191,7 @@ class WindowBoosting(WindowFloor):
         if len(self._seen) > 1:
             stop = len(codes) >= 2000 and int(np.unique(codes, return_counts=True)[1].min()) >= 10
             self._model = HistGradientBoostingClassifier(
-                max_iter=self._rounds, learning_rate=0.1 * max(1.0, 100 / self._rounds), early_stopping=stop,
+                max_iter=self._rounds, learning_rate=min(0.3, 10 / self._rounds), early_stopping=stop,
                 random_state=seed % 2**32,
             ).fit(z, codes)  # fmt: skip
 

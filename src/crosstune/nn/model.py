@@ -13,7 +13,7 @@ from crosstune.nn.features import RawFeatures
 from crosstune.nn.heads import FieldHead, PooledHead
 from crosstune.nn.normalise import InputNormaliser, TargetScaler
 from crosstune.nn.patching import PatchPlan
-from crosstune.records import TargetKind
+from crosstune.records import FIELD_KINDS, TargetKind
 
 
 class Body(Protocol):
@@ -33,7 +33,7 @@ class ModelConfig(BaseModel):
     kind: TargetKind
     shape: tuple[int, ...]  # sample shape: (C, L), (C, H, W), (C, D, H, W) or (F,)
     outputs: int  # classes, labels, regression outputs or field channels
-    out_size: tuple[int, ...] = ()  # dense: spatial extent of the target
+    out_size: tuple[int, ...] = ()  # fields and class maps: spatial extent of the target
     ragged: bool = False
     missing: bool = False
     categories: dict[int, int] = {}
@@ -80,7 +80,7 @@ class CrossModalModel(nn.Module):
             shape = config.shape if config.is_table else (self.normaliser.out_channels, *config.shape[1:])
             self.raw = RawFeatures(shape, ragged=config.ragged, categories=config.categories, limit=config.raw_limit)
         raw_width = self.raw.width if self.raw is not None else 0
-        if config.kind == "dense":
+        if config.kind in FIELD_KINDS:
             self.head = FieldHead(body.widths, config.plan, config.outputs, config.out_size, raw_width, config.rank)
         else:
             self.head = PooledHead(body.widths, config.outputs, raw_width)
@@ -115,6 +115,8 @@ class CrossModalModel(nn.Module):
         outputs = outputs.to(torch.float64)
         if self.config.kind == "classification":
             return outputs.softmax(-1)
+        if self.config.kind == "segmentation":
+            return outputs.softmax(1)
         if self.config.kind == "multilabel":
             return outputs.sigmoid()
         assert self.scaler is not None

@@ -61,7 +61,8 @@ class InputNormaliser(nn.Module):
 
 
 class TargetScaler(nn.Module):
-    """Standardises regression outputs (per output) and fields (per channel); ``inverse`` gives original units."""
+    """Standardises regression outputs (per output) and fields (per channel, NaN left out); ``inverse`` gives original
+    units."""
 
     mean: Tensor
     scale: Tensor
@@ -73,8 +74,15 @@ class TargetScaler(nn.Module):
 
     def fit(self, y: np.ndarray) -> TargetScaler:
         axes = (0, *range(2, y.ndim))
-        mean = np.asarray(y, dtype=np.float64).mean(axes)
-        spread = np.asarray(y, dtype=np.float64).std(axes)
+        values = np.asarray(y, dtype=np.float64)
+        known = np.isfinite(values)
+        if known.all():
+            mean, spread = values.mean(axes), values.std(axes)
+        else:
+            count = np.maximum(known.sum(axes), 1)
+            mean = np.where(known, values, 0.0).sum(axes) / count
+            gap = np.where(known, values - mean.reshape(1, -1, *[1] * (y.ndim - 2)), 0.0)
+            spread = np.sqrt(np.square(gap).sum(axes) / count)
         self.mean.copy_(torch.from_numpy(mean))
         self.scale.copy_(torch.from_numpy(np.where(spread > 1e-12 * np.maximum(1.0, np.abs(mean)), spread, 1.0)))
         return self

@@ -19,8 +19,9 @@ from crosstune.assembly import batch, chunks
 from crosstune.nn.heads import FieldHead, PooledHead
 from crosstune.nn.losses import Setting
 from crosstune.nn.model import CrossModalModel
-from crosstune.nn.ridge import LAMBDAS, RidgeFit, fit_ridge
+from crosstune.nn.ridge import RidgeFit, fit_ridge
 from crosstune.records import Dataset
+from crosstune.stages.closed_form_fields import fit_field
 
 UNWEIGHTED = Setting()
 MIXES = ((1.0, 0.0), (0.75, 0.25), (0.5, 0.5), (0.25, 0.75), (0.0, 1.0))
@@ -65,7 +66,8 @@ def fit_head(
         rows = np.sort(generator.permutation(len(data))[:max_rows])
     seed = torch.Generator().manual_seed(int(generator.integers(2**31)))
     if isinstance(model.head, FieldHead):
-        return _fit_field(model, model.head, data, rows, seed)
+        share, lam, relative = fit_field(model, model.head, data, rows, seed, setting.class_weights)
+        return HeadFit(share, lam, relative, len(rows))
     return _fit_pooled(model, model.head, data, rows, seed, setting)
 
 
@@ -152,117 +154,3 @@ def _slope_and_offset(fit: RidgeFit, target: Tensor, pos_weight: Tensor | None) 
         if float(lowest.mean()) < found[0]:
             found = (float(lowest.mean()), slope, -slope * places[which])
     return found[1], found[2]
-
-
-# -- fields ---------------------------------------------------------------------------------------------------------
-
-
-def _fit_field(
-    model: CrossModalModel, head: FieldHead, data: Dataset, rows: np.ndarray, seed: torch.Generator
-) -> HeadFit:
-    y = _regression_target(model, data, rows).to(torch.float32)
-    residual, residual_rows = y, torch.arange(len(rows))
-    lam = 0.0
-    if head.raw_width:
-        raw = _raw(model, data, rows)
-        head.raw_features.fit(raw)
-        x = head.raw_features(raw)
-        fit = fit_ridge([x], y.flatten(1), generator=seed)
-        _low_rank(head, fit)
-        residual_rows = fit.loo_rows
-        # the body learns what the linear part misses on rows it has not seen: leave-one-out residuals
-        residual = (y.flatten(1)[residual_rows] - fit.loo.to(y)).view(-1, *y.shape[1:])
-        lam = fit.lam
-    share = _fit_tokens(model, head, data, rows[residual_rows.numpy()], residual, seed)
-    total = float((y - y.mean(0)).square().mean())
-    return HeadFit(share[0], lam, share[1] * float(residual.square().mean()) / max(total, 1e-12), len(rows))
-
-
-@torch.no_grad()
-def _raw(model: CrossModalModel, data: Dataset, rows: np.ndarray) -> Tensor:
-    assert model.raw is not None
-    parts = []
-    for some in chunks(rows, 256):
-        x, lengths, _ = batch(data, some)
-        parts.append(model.raw(model.normaliser(x), lengths))
-    return torch.cat(parts)
-
-
-@torch.no_grad()
-def _low_rank(head: FieldHead, fit: RidgeFit) -> None:
-    """Store the operator (R, O) as two factors of the head's rank, by truncated singular value decomposition."""
-    weight = fit.weights[0]
-    q, r = torch.linalg.qr(weight) if weight.shape[0] >= weight.shape[1] else (None, None)
-    if q is not None and r is not None:
-        u, s, vh = torch.linalg.svd(r, full_matrices=False)
-        u = q @ u
-    else:
-        q2, r2 = torch.linalg.qr(weight.T)
-        v, s, uh = torch.linalg.svd(r2, full_matrices=False)
-        u, vh = uh.T, (q2 @ v).T
-    rank = min(head.rank, len(s))
-    root = s[:rank].sqrt()
-    head.skip_in.weight.zero_()
-    head.skip_out.weight.zero_()
-    head.skip_in.weight[:rank] = (u[:, :rank] * root).T.to(head.skip_in.weight)
-    head.skip_out.weight[:, :rank] = (vh[:rank].T * root).to(head.skip_out.weight)
-    head.skip_out.bias.copy_(fit.bias)
-
-
-@torch.no_grad()
-def _fit_tokens(
-    model: CrossModalModel, head: FieldHead, data: Dataset, rows: np.ndarray, residual: Tensor, seed: torch.Generator
-) -> tuple[float, float]:
-    """Token-wise ridge on the residual fields; the penalty by holding out a fifth of the samples, no contribution at
-    all being one of the candidates. Gives (share of the residual explained on held-out rows, relative error)."""
-    size = tuple(data.X.shape[2:])
-    tokens = math.prod(head.plan.grid_for(size))
-    # bound the work: token rows, not samples, are the cost
-    keep = torch.randperm(len(rows), generator=seed)[: max(8, 16384 // tokens)].sort().values
-    features = []
-    for some in chunks(rows[keep.numpy()], 64):
-        x, lengths, _ = batch(data, some)
-        tok, mask = model.tokens(x, lengths)
-        features.append(head.token_features(model.hidden(tok, mask), tokens))
-    phi = torch.cat(features)
-    head.features.fit(phi.flatten(0, 1))
-    phi = head.features(phi)
-    target = residual[keep]
-    patches = head.target_patches(target, size)
-    n = len(keep)
-    held = torch.zeros(n, dtype=torch.bool)
-    held[torch.randperm(n, generator=seed)[: max(1, n // 5)]] = True
-    base = float(target[held].square().mean())
-    best: tuple[float, float | None] = (base, None)
-    if n >= 5:
-        gram, cross = _normal_equations(phi[~held], patches[~held])
-        for lam in LAMBDAS[4:]:
-            weight, bias = _ridge_primal(gram, cross, lam, phi[~held], patches[~held])
-            painted = head.paint(phi[held] @ weight + bias, size)
-            error = float((painted - target[held]).square().mean())
-            if error < best[0] * (1 - 1e-3):
-                best = (error, lam)
-    head.linear.weight.zero_()
-    head.linear.bias.zero_()
-    if best[1] is None:
-        return 0.0, 1.0
-    gram, cross = _normal_equations(phi, patches)
-    weight, bias = _ridge_primal(gram, cross, best[1], phi, patches)
-    head.linear.weight.copy_(weight.T)
-    head.linear.bias.copy_(bias)
-    relative = best[0] / max(base, 1e-30)
-    return 1 - relative, relative
-
-
-def _normal_equations(phi: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
-    x, y = phi.flatten(0, 1), patches.flatten(0, 1)
-    y = y - y.mean(0)
-    return x.T @ x / len(x), x.T @ y / len(x)
-
-
-def _ridge_primal(gram: Tensor, cross: Tensor, lam: float, phi: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
-    penalised = gram.clone()
-    penalised.diagonal().add_(lam * gram.diagonal().mean() + 1e-7)
-    weight = torch.linalg.solve(penalised, cross)
-    bias = patches.flatten(0, 1).mean(0) - phi.flatten(0, 1).mean(0) @ weight
-    return weight, bias

@@ -1,0 +1,301 @@
+"""The head of fields and class maps in closed form: a low-rank linear operator on the raw signal, then a ridge
+regression from tokens to the windows they paint, on what the operator leaves. Not a stage itself.
+
+Class maps are regressed on as one indicator per class; one temperature and one offset per class, of least log-loss on
+predictions of rows that the fit has not seen, make logits of these scores. Positions that do not count are left out:
+wherever a solver needs a full matrix they are filled with what the model predicts, and it is solved again. Each round
+lowers the penalised error of the known positions, so that its fixed point is the fit to these alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from crosstune.assembly import batch, chunks
+from crosstune.nn.heads import FieldHead
+from crosstune.nn.model import CrossModalModel
+from crosstune.nn.ridge import LAMBDAS, RidgeFit, fit_ridge
+from crosstune.records import IGNORED, Dataset
+
+ROUNDS, FILLINGS = 4, 60  # of filling positions that do not count: of tokens, and of the linear operator
+CALIBRATION_POSITIONS = 100_000
+
+
+@dataclass(frozen=True)
+class Fields:
+    """values: (n, C, ...) float32, 0 where unknown; known: (n, 1 or C, ...) bool, or None where all of it is."""
+
+    values: Tensor
+    known: Tensor | None
+
+    def take(self, rows: Tensor) -> Fields:
+        return Fields(self.values[rows], None if self.known is None else self.known[rows])
+
+    def error(self, guess: Tensor) -> float:
+        """Mean squared error over the known values."""
+        square = (guess - self.values).square()
+        if self.known is None:
+            return float(square.mean())
+        known = self.known.expand_as(square)
+        return float(square[known].mean()) if bool(known.any()) else 0.0
+
+    def filled(self, guess: Tensor) -> Tensor:
+        return self.values if self.known is None else torch.where(self.known, self.values, guess)
+
+    def mean(self) -> Tensor:
+        """(C, ...) means over the rows where a position is known, 0 where none is."""
+        if self.known is None:
+            return self.values.mean(0)
+        return self.values.sum(0) / self.known.sum(0).clamp_min(1)
+
+
+def regression_fields(model: CrossModalModel, y: Tensor) -> Fields:
+    """The targets that the head is regressed on: standardised fields, or indicators of classes."""
+    if model.config.kind == "segmentation":
+        known = (y != IGNORED)[:, None]
+        one_hot = F.one_hot(y.long().clamp_min(0), model.config.outputs).movedim(-1, 1).to(torch.float32)
+        return Fields(one_hot * known, None if bool(known.all()) else known)
+    assert model.scaler is not None
+    values = model.scaler(y.to(torch.float32))
+    known = torch.isfinite(values)
+    return Fields(torch.where(known, values, torch.zeros_like(values)), None if bool(known.all()) else known)
+
+
+def fit_field(
+    model: CrossModalModel, head: FieldHead, data: Dataset, rows: np.ndarray, seed: torch.Generator,
+    class_weights: Tensor | None = None,
+) -> tuple[float, float, float]:  # fmt: skip
+    """Fit the head in place on these rows. class_weights: (K,) of the log-loss. Gives the share of the body, the penalty
+    of the linear part, and the error on rows that were left out, relative to the mean field."""
+    y = torch.from_numpy(np.ascontiguousarray(np.asarray(data.y)[rows]))
+    target = regression_fields(model, y)
+    residual, residual_rows, lam = target, torch.arange(len(rows)), 0.0
+    left_out = torch.zeros_like(target.values)  # what the linear part says of rows it has not seen
+    if head.raw_width:
+        raw = _raw(model, data, rows)
+        head.raw_features.fit(raw)
+        fit = _fit_operator(head.raw_features(raw), target, model.config.kind, seed)
+        _low_rank(head, fit)
+        residual_rows, lam = fit.loo_rows, fit.lam
+        left_out = fit.loo.to(torch.float32).view(-1, *target.values.shape[1:])
+        # the body learns what the linear part misses on rows it has not seen: leave-one-out residuals
+        some = target.take(residual_rows)
+        residual = Fields(some.filled(left_out) - left_out, some.known)
+    tokens = _fit_tokens(model, head, data, rows[residual_rows.numpy()], residual, seed)
+    if model.config.kind == "segmentation":
+        at = tokens.held
+        _calibrate(head, left_out[at] + tokens.painted, y[residual_rows[at]], class_weights)
+    total = target.error(target.mean().expand_as(target.values))
+    linear = residual.error(torch.zeros_like(residual.values))
+    return tokens.share, lam, tokens.relative * linear / max(total, 1e-12)
+
+
+def _fit_operator(x: Tensor, target: Fields, kind: str, seed: torch.Generator) -> RidgeFit:
+    """Ridge from raw features to all positions. The last class follows from the others, whose indicators sum to one
+    with it: the intercept is not penalised, so that the regressions sum to one as well."""
+    values = target.filled(target.mean())
+    drop = 1 if kind == "segmentation" else 0
+    classes = values.shape[1]
+    some = Fields(target.values[:, : classes - drop], target.known)
+    y = values[:, : classes - drop]
+    state = seed.get_state()
+    for again in range(1 if target.known is None else 3):
+        seed.set_state(state)  # the same rows are left out in every round
+        fit = fit_ridge([x], y.flatten(1), generator=seed)
+        if target.known is not None and again < 2:
+            y = _filled_in(x, some, y, fit.lam * len(x) / len(fit.loo_rows))
+    return _with_last(fit, classes) if drop else fit
+
+
+def _filled_in(x: Tensor, target: Fields, y: Tensor, lam: float) -> Tensor:
+    """The fields y with their unknown positions at the fixed point of "solve, fill": the ridge of ``fit_ridge`` at the
+    penalty ``lam``, fitted to the known positions alone."""
+    z = x.to(torch.float64) - x.to(torch.float64).mean(0)
+    z = z / z.square().sum(1).mean().clamp_min(1e-12).sqrt()
+    primal = z.shape[1] < len(z)
+    gram = z.T @ z if primal else z @ z.T
+    gram.diagonal().add_(lam)
+    factor = torch.linalg.cholesky(gram)
+    values = y.flatten(1).to(torch.float64)
+    known = torch.zeros_like(values, dtype=torch.bool) | target.known.expand_as(target.values).flatten(1)  # type: ignore[union-attr]
+    for _ in range(FILLINGS):
+        centre = values.mean(0)
+        right = z.T @ (values - centre) if primal else values - centre
+        solved = torch.cholesky_solve(right, factor)
+        guess = centre + (z @ solved if primal else z @ (z.T @ solved))
+        change = float((guess - values).masked_fill(known, 0.0).abs().max())
+        values = torch.where(known, values, guess)
+        if change < 1e-4:
+            break
+    return values.to(y.dtype).view(y.shape)
+
+
+def _with_last(fit: RidgeFit, classes: int) -> RidgeFit:
+    def extended(part: Tensor, total: float) -> Tensor:
+        some = part.unflatten(-1, (classes - 1, -1))
+        return torch.cat([some, total - some.sum(-2, keepdim=True)], dim=-2).flatten(-2)
+
+    return RidgeFit(
+        weights=(extended(fit.weights[0], 0.0),), bias=extended(fit.bias, 1.0), lam=fit.lam, mix=fit.mix,
+        loo=extended(fit.loo, 1.0), loo_rows=fit.loo_rows, press=fit.press,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def _raw(model: CrossModalModel, data: Dataset, rows: np.ndarray) -> Tensor:
+    assert model.raw is not None
+    parts = []
+    for some in chunks(rows, 256):
+        x, lengths, _ = batch(data, some)
+        parts.append(model.raw(model.normaliser(x), lengths))
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def _low_rank(head: FieldHead, fit: RidgeFit) -> None:
+    """Store the operator (R, O) as two factors of the head's rank, by truncated singular value decomposition."""
+    weight = fit.weights[0]
+    q, r = torch.linalg.qr(weight) if weight.shape[0] >= weight.shape[1] else (None, None)
+    if q is not None and r is not None:
+        u, s, vh = torch.linalg.svd(r, full_matrices=False)
+        u = q @ u
+    else:
+        q2, r2 = torch.linalg.qr(weight.T)
+        v, s, uh = torch.linalg.svd(r2, full_matrices=False)
+        u, vh = uh.T, (q2 @ v).T
+    rank = min(head.rank, len(s))
+    root = s[:rank].sqrt()
+    head.skip_in.weight.zero_()
+    head.skip_out.weight.zero_()
+    head.skip_in.weight[:rank] = (u[:, :rank] * root).T.to(head.skip_in.weight)
+    head.skip_out.weight[:, :rank] = (vh[:rank].T * root).to(head.skip_out.weight)
+    head.skip_out.bias.copy_(fit.bias)
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """share of the residual explained on held-out rows, error relative to none; held: (m,) those rows, painted: what
+    the tokens alone say of them."""
+
+    share: float
+    relative: float
+    held: Tensor
+    painted: Tensor
+
+
+@torch.no_grad()
+def _fit_tokens(
+    model: CrossModalModel, head: FieldHead, data: Dataset, rows: np.ndarray, residual: Fields, seed: torch.Generator
+) -> _Tokens:
+    """Token-wise ridge on the residual fields; the penalty by holding out a fifth of the samples, no contribution at
+    all being one of the candidates."""
+    size = tuple(data.X.shape[2:])
+    tokens = math.prod(head.plan.grid_for(size))
+    # bound the work: token rows, not samples, are the cost
+    keep = torch.randperm(len(rows), generator=seed)[: max(8, 16384 // tokens)].sort().values
+    features = []
+    for some in chunks(rows[keep.numpy()], 64):
+        x, lengths, _ = batch(data, some)
+        tok, mask = model.tokens(x, lengths)
+        features.append(head.token_features(model.hidden(tok, mask, size), tokens))
+    phi = torch.cat(features)
+    head.features.fit(phi.flatten(0, 1))
+    phi = head.features(phi)
+    target = residual.take(keep)
+    patches = _patches(head, target, size)
+    n = len(keep)
+    held = torch.zeros(n, dtype=torch.bool)
+    held[torch.randperm(n, generator=seed)[: max(1, n // 5)]] = True
+    part = target.take(held)
+    painted = torch.zeros_like(part.values)
+    base = part.error(painted)
+    best: tuple[float, float | None] = (base, None)
+    if n >= 5:
+        seen = Fields(patches.values[~held], None if patches.known is None else patches.known[~held])
+        gram = _gram(phi[~held])
+        for lam in LAMBDAS[4:]:
+            weight, bias = _ridge(gram, lam, phi[~held], seen)
+            guess = head.paint(phi[held] @ weight + bias, size)
+            error = part.error(guess)
+            if error < best[0] * (1 - 1e-3):
+                best, painted = (error, lam), guess
+    head.linear.weight.zero_()
+    head.linear.bias.zero_()
+    at = keep[held]
+    if best[1] is None:
+        return _Tokens(0.0, 1.0, at, painted)
+    weight, bias = _ridge(_gram(phi), best[1], phi, patches)
+    head.linear.weight.copy_(weight.T)
+    head.linear.bias.copy_(bias)
+    relative = best[0] / max(base, 1e-30)
+    return _Tokens(1 - relative, relative, at, painted)
+
+
+def _patches(head: FieldHead, target: Fields, size: tuple[int, ...]) -> Fields:
+    """What each token should paint, (n, tokens, C * window), and where that is known."""
+    patches = head.target_patches(target.values, size)
+    if target.known is None:
+        return Fields(patches, None)
+    known = target.known.expand_as(target.values).to(torch.float32)
+    return Fields(patches, head.target_patches(known, size) > 1 - 1e-4)
+
+
+def _gram(phi: Tensor) -> Tensor:
+    x = phi.flatten(0, 1)
+    return x.T @ x / len(x)
+
+
+def _ridge(gram: Tensor, lam: float, phi: Tensor, patches: Fields) -> tuple[Tensor, Tensor]:
+    """Weight (d, C * window) and bias of the ridge from features (n, tokens, d) to patches."""
+    penalised = gram.clone()
+    penalised.diagonal().add_(lam * gram.diagonal().mean() + 1e-7)
+    x, mean = phi.flatten(0, 1), phi.flatten(0, 1).mean(0)
+    flat = Fields(patches.values.flatten(0, 1), None if patches.known is None else patches.known.flatten(0, 1))
+    y = flat.filled(flat.mean().expand_as(flat.values))
+    for _ in range(1 if flat.known is None else ROUNDS):
+        centre = y.mean(0)
+        weight = torch.linalg.solve(penalised, x.T @ (y - centre) / len(x))
+        bias = centre - mean @ weight
+        if flat.known is not None:
+            y = flat.filled(x @ weight + bias)
+    return weight, bias
+
+
+def _calibrate(head: FieldHead, scores: Tensor, codes: Tensor, weights: Tensor | None) -> None:
+    """Scale the head and shift its classes so that its outputs are logits: logit_k = a score_k + b_k with the a and b
+    of least log-loss over positions (a convex problem). scores: (m, K, ...) of rows left out; codes: (m, ...)."""
+    classes = scores.shape[1]
+    counted = codes != IGNORED
+    s = scores.movedim(1, -1)[counted].to(torch.float64)
+    t = codes[counted].long()
+    if not len(t):
+        return
+    s, t = s[:: -(-len(t) // CALIBRATION_POSITIONS)], t[:: -(-len(t) // CALIBRATION_POSITIONS)]
+    with torch.enable_grad():
+        slope = torch.tensor(4.0, dtype=torch.float64, requires_grad=True)
+        shift = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
+        optimiser = torch.optim.LBFGS([slope, shift], max_iter=100, line_search_fn="strong_wolfe")
+
+        def closure() -> Tensor:
+            optimiser.zero_grad()
+            # a class that does not occur would be shifted to minus infinity, and a perfect slope to infinity
+            weight = None if weights is None else weights.to(s)
+            loss = F.cross_entropy(slope * s + shift, t, weight=weight)
+            loss = loss + 1e-4 * shift.square().mean() + 1e-6 * slope.square()
+            loss.backward()
+            return loss
+
+        optimiser.step(closure)
+    a, b = max(float(slope.detach()), 0.0), shift.detach().to(torch.float32)
+    with torch.no_grad():
+        head.linear.weight.mul_(a)
+        head.linear.bias.copy_((a * head.linear.bias.view(classes, -1) + b[:, None]).flatten())
+        if head.raw_width:
+            head.skip_out.weight.mul_(a)
+            head.skip_out.bias.mul_(a)

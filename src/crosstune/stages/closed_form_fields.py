@@ -71,9 +71,10 @@ def fit_field(
     model: CrossModalModel, head: FieldHead, data: Dataset, rows: np.ndarray, seed: torch.Generator,
     class_weights: Tensor | None = None,
 ) -> tuple[float, float, float]:  # fmt: skip
-    """Fit the head in place on these rows. class_weights: (K,) of the log-loss. Gives the share of the body, the penalty
-    of the linear part, and the error on rows that were left out, relative to the mean field."""
-    y = torch.from_numpy(np.ascontiguousarray(np.asarray(data.y)[rows]))
+    """Fit the head in place on these rows. class_weights: (K,) of the log-loss. Gives the share of the body, the
+    penalty of the linear part, and the error on rows that were left out, relative to the mean field."""
+    assert data.y is not None
+    y = torch.from_numpy(np.ascontiguousarray(data.y[rows]))
     target = regression_fields(model, y)
     residual, residual_rows, lam = target, torch.arange(len(rows)), 0.0
     left_out = torch.zeros_like(target.values)  # what the linear part says of rows it has not seen

@@ -27,6 +27,12 @@ def rows_of(dataset: Dataset, rows: np.ndarray) -> bytes:
     return np.asarray(dataset.X[rows]).tobytes() + np.asarray(dataset.y[rows]).tobytes()
 
 
+@pytest.fixture(autouse=True)
+def rows_stay_in_their_files(monkeypatch):
+    """What is not looked at need not be read."""
+    monkeypatch.setattr(common, "EAGER_BYTES", 0)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stand_in_is_whole_and_says_that_it_is_one(name, folders):
     task = get_task(name)
@@ -97,8 +103,10 @@ def test_generating_again_gives_the_same_data(name, folders, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "protocol"), CASES)
-def test_loading_again_gives_the_same_rows(name, protocol, folders, monkeypatch):
+def test_loading_again_gives_the_same_rows(name, protocol, folders):
     task = get_task(name)
+    if "drawn anew" in task.terms(protocol).text:
+        pytest.skip("rows are drawn anew with every reading")
     a, b = task.load(folders[name], protocol), task.load(folders[name], protocol)
     few = np.arange(0, len(a.dataset), max(1, len(a.dataset) // 4))[:4]
     assert rows_of(a.dataset, few) == rows_of(b.dataset, few)
@@ -115,7 +123,8 @@ def test_a_limit_takes_the_first_rows_of_each_part(name, protocol, folders):
     for part in PARTS:
         got, wanted = cut.split.rows(part), whole.split.rows(part)[: limit[part]]
         assert len(got) == len(wanted)
-        if "normaliser" not in task.terms(protocol).text:  # statistics of fewer rows are others
+        # statistics of fewer rows are others, and so is what is drawn anew
+        if not any(word in task.terms(protocol).text for word in ("normaliser", "drawn anew")):
             for a, b in zip(got, wanted):
                 assert rows_of(cut.dataset, np.array([a])) == rows_of(whole.dataset, np.array([b]))
     assert len(cut.dataset) <= 7
@@ -124,7 +133,9 @@ def test_a_limit_takes_the_first_rows_of_each_part(name, protocol, folders):
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_left_in_their_files_are_the_same_rows(name, folders, monkeypatch, tmp_path):
     task = get_task(name)
+    monkeypatch.setattr(common, "EAGER_BYTES", 1 << 30)
     eager = task.load(folders[name], "clean", limit={"train": 6, "validation": 2, "test": 2}).dataset
+    assert not is_lazy(eager.X)
     monkeypatch.setattr(common, "EAGER_BYTES", 0)
     lazy = task.load(folders[name], "clean", limit={"train": 6, "validation": 2, "test": 2}).dataset
     assert len(pickle.dumps(lazy.X)) < 10_000 or not is_lazy(lazy.X)
@@ -155,7 +166,7 @@ def test_a_web_page_in_place_of_a_file(name, folders, tmp_path):
     for file in sorted(p for p in (tmp_path / "copy").rglob("*") if p.is_file() and p.name != common.MARKER):
         file.write_text("<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title>")
     with pytest.raises(DataError, match="web page"):
-        task.load(tmp_path / "copy", "clean")
+        everything(task, tmp_path / "copy")
     found = task.verify(tmp_path / "copy")
     assert not found.ok
     assert any("web page" in check.text for check in found.checks)

@@ -47,13 +47,14 @@ def assemble(
     kind: TargetKind, parts: Mapping[str, np.ndarray], limit: Mapping[str, int] | None, seed: int, strategy: str,
     notes: Sequence[str] = (), classes: Sequence[str] | None = None, target_names: Sequence[str] | None = None,
     units: np.ndarray | None = None, groups: np.ndarray | None = None, options: Mapping[str, Any] | None = None,
+    stay_in_files: bool = False,
 ) -> TaskData:  # fmt: skip
     """The rows that take part under the protocol, in the order of the files.
 
     parts: row numbers into X and y; without "validation" it is the test part, as public code has it. limit: the first
     so many rows of a part. units: (N,) int64 over all rows. groups: what no split may tear, the units unless given;
-    left out where a protocol shares rows between parts. options: what else was chosen, for the record. DataError for
-    a part without rows.
+    left out where a protocol shares rows between parts. options: what else was chosen, for the record. stay_in_files:
+    rows are read whenever they are asked for, however few they are. DataError for a part without rows.
     """
     shared = "validation" not in parts
     chosen = {name: np.asarray(parts["test" if shared and name == "validation" else name]) for name in PARTS}
@@ -70,8 +71,8 @@ def assemble(
     together = units if groups is None else groups
     said = (*made_here(path), *notes)
     dataset = Dataset(
-        X=_picked(X, rows),
-        y=_picked(y, rows),
+        X=_picked(X, rows, 0 if stay_in_files else EAGER_BYTES),
+        y=_picked(y, rows, EAGER_BYTES),
         kind=kind,
         classes=None if classes is None else tuple(classes),
         target_names=None if target_names is None else tuple(target_names),
@@ -96,10 +97,10 @@ def assemble(
     return TaskData(dataset, split, notes=said)
 
 
-def _picked(values: RowReader | np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _picked(values: RowReader | np.ndarray, rows: np.ndarray, eager_bytes: int) -> np.ndarray:
     if isinstance(values, RowReader):
         lazy = LazyRows(values, rows)
-        return np.asarray(lazy) if lazy.nbytes <= EAGER_BYTES else cast(np.ndarray, lazy)
+        return np.asarray(lazy) if lazy.nbytes <= eager_bytes else cast(np.ndarray, lazy)
     return values[rows]
 
 

@@ -241,8 +241,8 @@ def load(path: Path, protocol: ProtocolName, *, limit: Mapping[str, int] | None 
         notes.append("whole canvases: the benchmark trains on windows of 128 and stitches them for the test")
     targets = Distances(str(folder), canvas, seed, fitted=(0 if shipped else held, count), padding_counts=shipped)
     return assemble(
-        NAME, folder, protocol, X=Features(str(folder), canvas, seed), y=targets, kind="dense", parts=parts, limit=limit,
-        seed=seed, strategy="lists", target_names=("distance",), notes=notes,
+        NAME, folder, protocol, X=Features(str(folder), canvas, seed), y=targets, kind="dense", parts=parts,
+        limit=limit, seed=seed, strategy="lists", target_names=("distance",), notes=notes,
     )  # fmt: skip
 
 

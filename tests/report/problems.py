@@ -155,8 +155,9 @@ def multilabel(folder: Path, **more: Any) -> RunWriter:
                      target_names=["rain", "wind", "sun", "fog"], **more)  # fmt: skip
 
 
-def heat(folder: Path, *, dimensions: int = 1, **more: Any) -> RunWriter:
-    """The heat equation on a periodic grid: the initial field in, the field at a later time out (exact, by Fourier)."""
+def heat(folder: Path, *, dimensions: int = 1, channels: int = 1, **more: Any) -> RunWriter:
+    """The heat equation on a periodic grid: the initial field in, the field at a later time out (exact, by Fourier);
+    further channels are other initial fields that cool at the same rate, each twice as large as the one before."""
     generator = np.random.default_rng(0)
     n, size = 160, 64 if dimensions == 1 else 24
     shape = (size,) * dimensions
@@ -175,6 +176,10 @@ def heat(folder: Path, *, dimensions: int = 1, **more: Any) -> RunWriter:
     }
     target = end[100:, None].astype(np.float32)
     arms = {a: {0: p.reshape(target.shape)} for a, p in predictions.items()}
-    fields = {"input": start[100:103, None], "target": target[:3], "prediction": arms["recraft"][0][:3],
-              "rows": np.arange(3)}  # fmt: skip
+    given = start[100:, None].astype(np.float32)
+    if channels > 1:  # the same columns of rows in another order
+        turned = [np.roll(np.arange(len(target)), c) for c in range(channels)]
+        given, target = (np.concatenate([2**c * v[r] for c, r in enumerate(turned)], axis=1) for v in (given, target))
+        arms = {a: {0: np.concatenate([2**c * p[0][r] for c, r in enumerate(turned)], axis=1)} for a, p in arms.items()}
+    fields = {"input": given[:3], "target": target[:3], "prediction": arms["recraft"][0][:3], "rows": np.arange(3)}
     return RunWriter(folder, "dense", "nrmse-field", target, arms, name="heat", fields=fields, **more)

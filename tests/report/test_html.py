@@ -12,7 +12,9 @@ import pytest
 
 from crosstune import report
 from crosstune.report import page
+from crosstune.report.figures_kind import prediction_view
 
+from . import problems
 from .writer import RunWriter
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "path", "use", "image", "rect"}
@@ -275,6 +277,44 @@ def test_volumes_and_channels_are_drawn_as_slices(tmp_path: Path):
     arms = {"recraft": {0: target + 0.1}, "floor:mean": {0: target * 0}}
     document = Page(report.write_html(RunWriter(tmp_path, "dense", "rmse-field", target, arms).write()).read_text())
     assert "middle slice" in document.text
-    assert "first of 2 channels" in document.text
     assert "No field diagnostics recorded" in document.text
-    assert sum("as images" in a["aria-label"] for a in document.all("svg")) == 3
+    assert sum("as images" in a["aria-label"] for a in document.all("svg")) == 6  # three rows of two channels
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_every_channel_of_a_field_is_drawn_beside_its_own_input(tmp_path: Path, dimensions, monkeypatch):
+    from crosstune.report import figures_fields
+
+    drawn = []
+    name = "_lines" if dimensions == 1 else "_images"
+    inner = getattr(figures_fields, name)
+    monkeypatch.setattr(figures_fields, name, lambda picture: drawn.append(picture) or inner(picture))
+    names = ["density", "pressure", "speed"]
+    writer = problems.heat(tmp_path, dimensions=dimensions, channels=3, target_names=names)
+    view = prediction_view(report.read_run(writer.write()), "validation")
+    spoken = [one.alt for one in view.drawings]
+    fields = writer.fields
+    assert len(drawn) == 9
+    for picture, (row, c) in zip(drawn, np.ndindex(3, 3)):
+        target, guess = fields["target"][row, c].astype(float), fields["prediction"][row, c].astype(float)
+        np.testing.assert_array_equal(picture.given, fields["input"][row, c])
+        np.testing.assert_array_equal(picture.truth, target)
+        np.testing.assert_array_equal(picture.guess, guess)
+        error = np.linalg.norm(guess - target) / np.linalg.norm(target)
+        text = f"Row {row}, {names[c]}: input, true field, predicted field and error as "
+        (alt,) = [one for one in spoken if one.startswith(text)]
+        assert float(alt.split("relative error ")[1]) == pytest.approx(error, rel=0.03)
+    assert "smallest, with the largest" in view.remarks[0]
+
+
+def test_many_channels_and_inputs_of_another_number_are_said(tmp_path: Path):
+    generator = np.random.default_rng(0)
+    target = generator.normal(size=(8, 6, 20)).astype(np.float32)
+    fields = {"input": generator.normal(size=(4, 2, 20)), "target": target[:4], "prediction": target[:4] + 0.1}
+    writer = RunWriter(tmp_path, "dense", "rmse-field", target, {"recraft": {0: target + 0.1}}, fields=fields)
+    view = prediction_view(report.read_run(writer.write()), "validation")
+    assert "The first 4 of 6 channels are shown." in view.remarks
+    assert "Of 2 input channels the first is shown." in view.remarks
+    assert [one.alt.split(":")[0] for one in view.drawings] == [
+        f"Row {r}, channel {c}" for r in (0, 3) for c in range(4)
+    ]

@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from crosstune.report import svg
+from crosstune.report.figures_fields import sample_fields
 from crosstune.report.record import Prediction, RunRecord
 from crosstune.report.words import number, short
 
 MOST_CLASSES = 20
 _MOST_OUTPUTS = 4
-_MOST_SAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -264,98 +264,5 @@ def _residuals(residual: np.ndarray, name: str, k: int, prediction: Prediction) 
 
 
 def _dense(record: RunRecord, prediction: Prediction) -> View:
-    found = record.diagnostics("fields")
-    arrays: dict[str, np.ndarray] = found[min(found)] if found else {}
-    remarks: list[str] = []
-    if {"target", "prediction"} <= set(arrays):
-        target, guess = arrays["target"], arrays["prediction"]
-        inputs, rows = arrays.get("input"), arrays.get("rows", np.arange(len(target)))
-    else:
-        target, guess, inputs, rows = prediction.target, prediction.prediction, None, prediction.rows
-        remarks.append("No field diagnostics recorded: the first predictions are shown, without their inputs.")
-    drawings = []
-    for i in range(min(len(target), _MOST_SAMPLES)):
-        one = None if inputs is None or i >= len(inputs) else np.asarray(inputs[i], dtype=float)
-        drawn = _field(one, np.asarray(target[i], float), np.asarray(guess[i], float), int(rows[i]), i)
-        if drawn is not None:
-            drawings.append(drawn)
-    if target.ndim > 1 and target.shape[1] > 1:
-        remarks.append(f"The first of {target.shape[1]} channels is shown.")
-    if target.ndim == 5:
-        remarks.append("Of each volume the middle slice is shown.")
+    drawings, remarks = sample_fields(record, prediction)
     return View(drawings=tuple(drawings), remarks=tuple(remarks))
-
-
-def _plane(field: np.ndarray | None) -> np.ndarray | None:
-    """First channel of one sample as a line or an image (of a volume the middle slice); None if it is neither."""
-    if field is None or field.ndim < 2 or not field.size:
-        return None
-    plane = field[0]
-    if plane.ndim == 3:
-        plane = plane[plane.shape[0] // 2]
-    return plane if plane.ndim in (1, 2) and np.isfinite(plane).any() else None
-
-
-def _field(inputs: np.ndarray | None, target: np.ndarray, guess: np.ndarray, row: int, i: int) -> svg.Drawing | None:
-    truth, said, given = _plane(target), _plane(guess), _plane(inputs)
-    if truth is None or said is None or truth.shape != said.shape:
-        return None
-    size = float(np.linalg.norm(np.nan_to_num(truth)))
-    gap = float(np.linalg.norm(np.nan_to_num(said - truth)))
-    error = f"relative error {number(gap / size)}" if size else "zero field"
-    unknown = int(np.isnan(truth).sum())
-    error += f"; {unknown:,} of {truth.size:,} points of the truth are unknown" if unknown else ""
-    draw = _lines if truth.ndim == 1 else _images
-    return draw(given, truth, said, f"field-{i}", f"Row {row}", error)
-
-
-def _lines(given: Any, truth: np.ndarray, said: np.ndarray, name: str, title: str, error: str) -> svg.Drawing:
-    panels = (1 if given is not None and given.ndim == 1 else 0) + 2
-    with svg.canvas(60 + 130 * panels) as figure:
-        axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
-        if panels == 3:
-            axes[0].plot(given, color=svg.CONTROL, linewidth=1.6)
-            axes[0].set_title("input", loc="left")
-        axes[-2].plot(truth, color=svg.INK, linewidth=1.6, label="truth")
-        axes[-2].plot(said, color=svg.METHOD, linewidth=1.8, linestyle="--", label="prediction")
-        axes[-2].set_title("truth and prediction", loc="left")
-        axes[-2].legend(loc="best")
-        axes[-1].axhline(0, color=svg.LINE, linewidth=1)
-        axes[-1].plot(said - truth, color=svg.FLOOR, linewidth=1.5)
-        axes[-1].set_title("error (prediction \u2212 truth)", loc="left")
-        axes[-1].set_xlabel("position (grid points)")
-        for one in axes:
-            one.grid(axis="y")
-        alt = f"{title}: input, true field, predicted field and error as lines; {error}"
-        return svg.export(figure, name, alt, f"{title}: {error}.")
-
-
-def _images(given: Any, truth: np.ndarray, said: np.ndarray, name: str, title: str, error: str) -> svg.Drawing:
-    low, high = float(np.nanmin(truth)), float(np.nanmax(truth))
-    worst = float(np.nanmax(np.abs(said - truth))) or 1.0
-    panels: list[tuple[str, Any, dict[str, Any]]] = [
-        ("truth", truth, {"cmap": "viridis", "vmin": low, "vmax": high}),
-        ("prediction", said, {"cmap": "viridis", "vmin": low, "vmax": high}),
-        ("error (prediction \u2212 truth)", said - truth, {"cmap": "PuOr", "vmin": -worst, "vmax": worst}),
-    ]
-    if given is not None and given.ndim == 2:
-        panels.insert(0, ("input", given, {"cmap": "viridis"}))
-    tall = truth.shape[0] / truth.shape[1]
-    aspect: Any = "equal" if 0.4 < tall < 2.5 else "auto"
-    with svg.canvas(410) as figure:
-        for position, (label, values, options) in enumerate(panels):
-            axes = figure.add_subplot(2, 2, position + 1)
-            image = axes.imshow(values, interpolation="nearest", aspect=aspect, **options)
-            axes.set_title(label, loc="left")
-            svg.bare(axes)
-            bar = figure.colorbar(image, ax=axes, shrink=0.9, pad=0.02, aspect=18)
-            bar.outline.set_visible(False)  # type: ignore[operator]
-            bar.locator = _few_ticks()
-        alt = f"{title}: input, true field, predicted field and error as images; {error}"
-        return svg.export(figure, name, alt, f"{title}: {error}. Truth and prediction share one colour scale.")
-
-
-def _few_ticks() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(4)

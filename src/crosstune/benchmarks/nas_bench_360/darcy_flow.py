@@ -185,10 +185,11 @@ TASK = Task(
         "official": Terms(
             "nrmse-field", "first 900 of smooth1 train, the next 100 validate, first 100 of smooth2 test; point-wise "
             "normaliser of the training rows on the permeability; relative L2 of pressures in their own units",
+            loss="relative-l2",
         ),
         "shipped": Terms(
             "nrmse-field", "first 1,000 of smooth1 train, first 100 of smooth2 test and select; point-wise normaliser "
-            "of the training rows on the permeability", selected_on="test",
+            "of the training rows on the permeability", selected_on="test", loss="relative-l2",
         ),
     },
     load=load,

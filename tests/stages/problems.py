@@ -55,9 +55,9 @@ class Recorder(Monitor):
         return [event for event in self.events if event["kind"] == kind]
 
 
-@lru_cache(maxsize=1)
-def backbone() -> Backbone:
-    return load_backbone("twin-bert")
+@lru_cache(maxsize=None)
+def backbone(name: str = "twin-bert") -> Backbone:
+    return load_backbone(name)
 
 
 @lru_cache(maxsize=1)
@@ -92,11 +92,11 @@ def dataset(kind: TargetKind, n: int, seed: int) -> Dataset:
 
 def state(
     kind: TargetKind = "classification", *, monitor: Monitor | None = None, predictor: bool = False, rows: int = 60,
-    linear_part: bool = True, seed: int = 0,
+    linear_part: bool = True, seed: int = 0, body: str = "twin-bert",
 ) -> State:  # fmt: skip
     """A fresh arm on copies: nothing is shared between two calls but the read-only bank."""
     train, validation = dataset(kind, rows, seed), dataset(kind, 30, seed + 100)
-    twin = backbone()
+    twin = backbone(body)
     fresh = Backbone(twin.info, copy.deepcopy(twin.body), twin.source, None)
     config = plan_model(train, fresh.body, linear_part=linear_part, tokens=8)
     model = build_model(config, fresh.body, train, token_rms=0.05)

@@ -13,8 +13,8 @@ from crosstune.assembly import outputs, predict
 from crosstune.errors import ConfigError
 from crosstune.nn.model import part_of
 from crosstune.seeding import Streams
-from crosstune.stages import fit
-from crosstune.stages.fit import FitConfig, _factor, set_trainable
+from crosstune.stages import fit, selection, stepping, trainables
+from crosstune.stages.fit import FitConfig
 from crosstune.stages.monitor import Limit
 from crosstune.stages.state import State
 
@@ -46,7 +46,7 @@ ALLOWED = {
 @pytest.mark.parametrize("kind", ["classification", "dense"])
 def test_what_is_frozen_stays_bit_identical(trainable: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # take the last step's model, not the selected one: that may be the first
-    monkeypatch.setattr(fit._Selection, "evaluate", _keep_latest)
+    monkeypatch.setattr(selection.Selection, "evaluate", _keep_latest)
     made = state(kind)  # type: ignore[arg-type]
     before = snapshot(made.model)
     after, report, _ = run(made, trainable=trainable, head_rate=1.0, body_rate=1e-2, embedder_rate=1e-2)
@@ -74,7 +74,7 @@ def test_the_pretrained_copy_of_the_backbone_is_never_trained() -> None:
 
 def test_parameters_behind_a_frozen_part_get_no_gradient() -> None:
     made = state()
-    names = set_trainable(made.model, "head")
+    names = trainables.make_trainable(made.model, FitConfig(trainable="head"))
     assert {n for n, p in made.model.named_parameters() if p.requires_grad} == set(names)
     assert all(part_of(name) == "head" for name in names)
 
@@ -158,20 +158,21 @@ def test_steps_without_a_finite_gradient_are_left_out_and_counted() -> None:
 
 
 def test_the_rate_warms_up_and_falls_to_zero() -> None:
-    factors = [_factor(step / 100, step, 10) for step in range(101)]
+    factors = [trainables.warm(step, 10) * trainables.fall(step / 100) for step in range(101)]
     assert factors[0] == pytest.approx(0.1, abs=1e-3)
     assert max(factors) == pytest.approx(1.0, abs=0.03)
     assert factors.index(max(factors)) == 9
     assert factors[-1] == pytest.approx(0, abs=1e-12)
     assert factors[9:] == sorted(factors[9:], reverse=True)
     # the closed-form head may have used half of the time: the ramp counts steps, not time
-    assert _factor(0.5, 0, 10) < 0.1
+    assert trainables.warm(0, 10) * trainables.fall(0.5) < 0.1
 
 
 def test_rates_go_to_their_parts() -> None:
     made = state()
-    names = set_trainable(made.model, "all")
-    groups = fit._groups(made.model, FitConfig(body_rate=1.0, embedder_rate=2.0, head_rate=3.0), names)
+    config = FitConfig(body_rate=1.0, embedder_rate=2.0, head_rate=3.0)
+    names = trainables.make_trainable(made.model, config)
+    groups = trainables.parameter_groups(made.model, config, names)
     owner = {id(p): n for n, p in made.model.named_parameters()}
     seen = []
     for group in groups:
@@ -222,9 +223,12 @@ def test_losses_are_zero_for_perfect_outputs_only(kind: str) -> None:
 def test_the_named_loss_is_what_trains_and_what_is_recorded(
     kind: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit._Selection, "evaluate", _keep_latest)
+    monkeypatch.setattr(selection.Selection, "evaluate", _keep_latest)
     made = [unbalanced(kind), unbalanced(kind)]
-    loss, batch = FitConfig(**options).objective(made[0]), fit._Epochs(len(made[0].train), 16, Streams(0)["batches"])
+    loss, batch = (
+        FitConfig(**options).objective(made[0]),
+        stepping.Epochs(len(made[0].train), 16, Streams(0)["batches"]),
+    )
     y = torch.from_numpy(np.asarray(made[0].train.y))
     first, start = y[torch.from_numpy(batch.next())], torch.zeros_like(outputs(made[0].model, made[0].train))
     fast = {"trainable": "head", "head_init": "zero", "head_rate": 1.0, "max_steps": 40}
@@ -250,6 +254,6 @@ def test_a_loss_that_does_not_fit_is_refused_before_anything_is_trained() -> Non
 
 
 def test_epochs_visit_every_row_once() -> None:
-    epochs = fit._Epochs(12, 4, np.random.default_rng(0))
+    epochs = stepping.Epochs(12, 4, np.random.default_rng(0))
     for _ in range(3):
         assert sorted(np.concatenate([epochs.next() for _ in range(3)])) == list(range(12))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from crosstune.seeding import Streams
-from crosstune.stages import align, fit
+from crosstune.stages import align, fit, selection
 from crosstune.stages.align import AlignConfig
 from crosstune.stages.fit import FitConfig
 from crosstune.stages.monitor import Limit, pack, unpack
@@ -59,13 +59,13 @@ def test_fit_repeats_bit_by_bit(kind: str, latest: None) -> None:
 @pytest.fixture
 def latest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare the last step's weights: selection may well hand back the first candidate in every run."""
-    original = fit._Selection.evaluate
+    original = selection.Selection.evaluate
 
     def evaluate(self: Any, model: Any, step: int, monitor: Any) -> None:
         self.best_key = (np.inf, np.inf)
         original(self, model, step, monitor)
 
-    monkeypatch.setattr(fit._Selection, "evaluate", evaluate)
+    monkeypatch.setattr(selection.Selection, "evaluate", evaluate)
 
 
 @pytest.mark.parametrize("schedule", ["sequential", "joint", "constrained", "alternating"])
@@ -91,14 +91,24 @@ def test_align_resumes_within_the_constrained_part() -> None:
 
 
 @pytest.mark.parametrize("at", [0, 5, 10, 17])
-@pytest.mark.parametrize("trainable", ["all", "norms"])
-def test_fit_resumes_bit_by_bit(at: int, trainable: str, latest: None) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"trainable": "all"},
+        {"trainable": "norms"},
+        {"trainable": "lora", "adapter_rate": 1e-2},
+        {"trainable": "pissa", "adapter_rate": 1e-2},  # which moves part of the weights into the adapter
+        {"head_steps": 7, "layer_decay": 0.7, "optimiser": "sgd", "accumulate": 2, "schedule": "linear"},
+    ],
+    ids=lambda options: str(next(iter(options.values()))),
+)
+def test_fit_resumes_bit_by_bit(at: int, options: dict[str, Any], latest: None) -> None:
     first = Recorder(keep=at)
-    whole = fitted(0, first, trainable=trainable)
+    whole = fitted(0, first, **options)
     assert first.stored is not None
     second = Recorder(saved=first.stored)
     torch.manual_seed(99)
-    again = fitted(0, second, trainable=trainable)
+    again = fitted(0, second, **options)
     assert changed(whole, again) == set()
     assert steps(second) == steps(first)[at:]
 

@@ -130,16 +130,24 @@ class Body(nn.Module):
         """What belongs to each layer: its block, and what stands between it and the next one."""
         return [[block] for block in self.blocks()]
 
+    def norms(self) -> set[str]:
+        """Names of the parameters of normalisation layers, whatever these are called (GPT-2's is ``ln_f``)."""
+        return {
+            f"{where}.{name}" if where else name
+            for where, module in self.named_modules() if "norm" in type(module).__name__.lower()
+            for name, _ in module.named_parameters(recurse=False)
+        }  # fmt: skip
+
     def groups(self) -> list[tuple[str, list[str]]]:
         """Parameter names in groups from input to output: embeddings, layer 0, layer 1, ..., final norm."""
         parts = self.parts()
         owner = {id(p): f"layer {k}" for k, part in enumerate(parts) for module in part for p in module.parameters()}
         order = ["embeddings", *[f"layer {k}" for k in range(len(parts))], "final norm"]
         found: dict[str, list[str]] = {name: [] for name in order}
-        seen = False
+        seen, norms = False, self.norms()
         for name, parameter in self.named_parameters():
             seen = seen or id(parameter) in owner
-            default = "final norm" if seen and "norm" in name.lower() else "embeddings"
+            default = "final norm" if seen and name in norms else "embeddings"
             found[owner.get(id(parameter), default)].append(name)
         return [(name, names) for name, names in found.items() if names or name.startswith("layer")]
 

@@ -76,16 +76,15 @@ class Request(BaseModel):
 
     def check(self) -> None:
         """Refuse what can be refused before any data are read: unknown names and settings, a budget that is none."""
-        from crosstune.discovery import pick, suggest
+        from crosstune.discovery import pick
         from crosstune.experiment.arms import control
         from crosstune.floors import get_floors
         from crosstune.metrics import get_metric
-        from crosstune.nn.losses import loss_names
 
         method = self.resolved_method()
         for stage in method.stages:
-            if isinstance(stage, FitConfig) and stage.loss not in (None, *loss_names()):
-                raise ConfigError(f"unknown loss {stage.loss!r}", fix=suggest(str(stage.loss), loss_names()))
+            if isinstance(stage, FitConfig):
+                stage.check()
         self.parsed_budget()
         pick("crosstune.data.proxies", "PROXY", self.proxy, "source proxy")
         if self.metric:

@@ -20,8 +20,8 @@ def advance(state: np.ndarray, interval: float, allowed: Callable[[np.ndarray], 
     active = np.arange(len(state))
     while len(active):
         now = state[active]
-        count = np.ceil(left[active] / allowed(now) * (1 - 1e-12))
-        count = np.maximum(count, 1.0)
+        with np.errstate(divide="ignore", invalid="ignore"):  # looked at below
+            count = np.maximum(np.ceil(left[active] / allowed(now) * (1 - 1e-12)), 1.0)
         if not np.isfinite(count).all() or count.max() > 1e6:
             bad = active[~np.isfinite(count) | (count > 1e6)]
             state[bad] = np.nan  # said by whoever stores the values

@@ -16,6 +16,7 @@ from typing import Any
 from crosstune.discovery import suggest
 from crosstune.errors import UsageError
 
+_NEVER = 1_000_000
 _HIGHEST_RATE_TO_RAISE = 1e-3  # the embedder's stage has ten times the rate, where the rate is not above this
 
 
@@ -56,35 +57,49 @@ class Recipe:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Settings of ``recraft-reference``, keys as in ``--set``."""
+        """Settings of ``recraft-reference``, keys as in ``--set``.
+
+        Summed gradients of ``accumulation`` micro-batches are the mean's times their number: SGD takes that into its
+        rate, and decay that is part of the gradient (SGD, Adam) is divided by it; the steps are then the same. Nothing
+        stops early in the recipe, hence the patience.
+        """
         matching = self.rate * 10 if self.rate <= _HIGHEST_RATE_TO_RAISE else self.rate
+        rate = self.rate * self.accumulation if self.optimiser == "SGD" else self.rate
+        decay = self.weight_decay if self.optimiser == "AdamW" else self.weight_decay / self.accumulation
         found: dict[str, Any] = {
             "align.steps": self.embedder_epochs,
-            "align.learning_rate": float(f"{matching:.12g}"),
+            "align.learning_rate": _short(matching),
             "align.batch_size": self.samples,
             "align.target_points": self.samples,
-            "fit.body_rate": self.rate,
-            "fit.embedder_rate": self.rate,
-            "fit.weight_decay": self.weight_decay,
+            "fit.optimiser": self.optimiser.lower(),
+            "fit.body_rate": _short(rate),
+            "fit.embedder_rate": _short(rate),
+            "fit.weight_decay": _short(decay),
             "fit.batch_size": self.batch,
+            "fit.accumulate": self.accumulation,
+            "fit.clip": self.clip,
+            "fit.schedule": "linear",
+            "fit.warmup_epochs": self.warmup,
+            "fit.decay_epochs": self.decay,
+            "fit.epochs": self.epochs,
+            "fit.patience": _NEVER,
         }
-        if self.clip is not None:
-            found["fit.clip"] = self.clip
-        return found
+        return found | ({"fit.momentum": self.momentum} if self.momentum is not None else {})
 
     @property
     def unmapped(self) -> dict[str, Any]:
         """What the recipe states and no setting expresses."""
         found = {
-            "backbone": self.backbone, "epochs": self.epochs, "label_epochs": self.label_epochs,
-            "optimiser": self.optimiser, "momentum": self.momentum, "accumulation": self.accumulation,
-            "warmup": self.warmup, "decay": self.decay, "chunk": self.chunk, "label_samples": self.label_samples,
-            "target_seq_len": self.target_seq_len, "stack": self.stack, "tokens": self.tokens, "dropout": self.dropout,
-            "label_rows": self.label_rows,
+            "backbone": self.backbone, "label_epochs": self.label_epochs, "chunk": self.chunk,
+            "label_samples": self.label_samples, "target_seq_len": self.target_seq_len, "stack": self.stack,
+            "tokens": self.tokens, "dropout": self.dropout, "label_rows": self.label_rows, "head_rate": self.rate,
         }  # fmt: skip
-        if self.clip is None:
-            found["clip"] = "off"
         return {name: value for name, value in found.items() if value is not None}
+
+
+def _short(value: float) -> float:
+    """Twelve digits: 3e-05 x 10 is 0.0003."""
+    return float(f"{value:.12g}")
 
 
 @lru_cache(maxsize=1)

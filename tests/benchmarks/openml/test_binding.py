@@ -8,5 +8,5 @@ def test_classes_are_weighted_and_the_recipe_is_used_by_the_method_it_belongs_to
     assert bind(Request(method="finetune", task=choice), choice).task.settings == weighted
     settings = bind(Request(method="recraft-reference", task=choice), choice).task.settings
     assert settings["fit.body_rate"] == 1e-5
-    assert settings["fit.batch_size"] == 64
+    assert (settings["fit.batch_size"], settings["fit.optimiser"]) == (64, "adam")
     assert settings["fit.class_weights"] == "balanced"

@@ -60,14 +60,19 @@ def test_list(what: str, capsys: Any) -> None:
     names = [row["name"] for row in rows]
     for expected in {
         "methods": ["recraft", "recraft-reference", "finetune", "frozen", "scratch"],
-        "backbones": ["minilm", "twin-bert"],
+        "backbones": ["minilm", "twin-FAMILY"],
         "tasks": [],
         "kinds": ["classification", "multilabel", "regression", "dense"],
         "metrics": ["error", "rmse"],
         "floors": ["majority", "nearest", "linear", "boosting"],
-        "proxies": ["documentation"],
+        "proxies": ["documentation", "shapes-and-textures", "sounds", "cifar10", "PATH", "none"],
     }[what]:
         assert expected in names
+    if what == "proxies":
+        assert {row["name"]: row["modality"] for row in rows if row["default"]} == {
+            "documentation": "text", "shapes-and-textures": "image", "sounds": "audio"
+        }  # fmt: skip
+        assert all(row["license"] and row["size"] for row in rows[:-2])
     if what == "methods":
         stages = {row["name"]: [s["name"] for s in row["stages"]] for row in rows}
         assert stages["recraft"] == ["source_head", "align", "fit"]
@@ -101,7 +106,7 @@ def test_rank_minilm_against_its_random_twin(files: Path, capsys: Any, monkeypat
     from crosstune.experiment.source import source_bank
 
     # fewer passages than usual: the body of minilm reads every one of them
-    monkeypatch.setattr(bounding, "source_bank", partial(source_bank, passages=240, tokens=16))
+    monkeypatch.setattr(bounding, "source_bank", partial(source_bank, rows=240, tokens=16))
 
     try:
         load_backbone("minilm")

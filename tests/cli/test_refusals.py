@@ -25,6 +25,10 @@ USAGE = {
     "unknown metric": (("fit", "{digits}", "--metric", "acuracy"), ["acuracy", "accuracy"]),
     "metric of another kind": (("fit", "{digits}", "--metric", "rmse"), ["rmse", "classification"]),
     "unknown proxy": (("fit", "{digits}", "--proxy", "documentaton"), ["documentaton", "documentation"]),
+    "proxy of another modality": (
+        ("fit", "{digits}", "--backbone", "twin-vit", "--proxy", "sounds"), ["holds sounds", "shapes-and-textures"],
+    ),
+    "proxy that is no proxy": (("fit", "{digits}", "--proxy", "{digits}"), ["holds images", "pretrained on texts"]),
     "unknown split": (("fit", "{digits}", "--split", "fair"), ["fair", "stratified"]),
     "unknown task": (("fit", "{digits}", "--task", "classify"), ["classify", "classification"]),
     "no budget": (("fit", "{digits}", "--budget", "soon"), ["soon", "--budget 4m"]),

@@ -18,7 +18,7 @@ import torch
 from crosstune.errors import Interrupted
 from crosstune.experiment import Request, conduct, execute, prepare
 from crosstune.experiment.arms import RunMonitor
-from crosstune.experiment.source import source_bank
+from crosstune.experiment.source import source_bank_and_origin
 from crosstune.records import Dataset
 from crosstune.runs import RunFolder
 from crosstune.seeding import Streams
@@ -49,7 +49,7 @@ def eager() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunMonitor, "checkpoint", checkpoint)
-        patch.setattr(conduct, "source_bank", partial(source_bank, passages=200, tokens=8))
+        patch.setattr(conduct, "source_bank_and_origin", partial(source_bank_and_origin, rows=200, tokens=8))
         yield
 
 

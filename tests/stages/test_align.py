@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -273,3 +274,39 @@ def test_distortion_without_a_source_predictor_is_refused() -> None:
 def test_alignment_alone_needs_no_source_predictor() -> None:
     _, report, _ = run(made=state(), fld=None)
     assert report.figures["fa_after"] < report.figures["fa_before"]
+
+
+# -- without labelled source data ---------------------------------------------------------------------------------
+
+
+def test_without_labels_mean_and_spread_of_the_tokens_are_matched() -> None:
+    """Whatever was configured: hidden features and source classes are not there to be aligned with."""
+    made = state()
+    made.source = replace(bank(), hidden=bank().hidden[:0], labels=bank().labels[:0], classes=())
+    after, report, _ = run(made=made, space="hidden", fa="exact", steps=40, learning_rate=1e-2)
+    assert report.steps == 40
+    assert report.figures["fa_after"] < 0.5 * report.figures["fa_before"]
+    assert "fld_after" not in report.figures
+    assert any("no labelled source data" in note for note in report.notes)
+    source = bank().tokens[bank().mask]
+    x = torch.from_numpy(dataset("classification", 60, 0).X)
+    after.model.eval()
+    tokens, mask = after.model.tokens(x, None)
+    fresh = state().model.eval()
+    before, _ = fresh.tokens(x, None)
+
+    def gap(points: torch.Tensor) -> float:
+        mean, spread = points.mean(0) - source.mean(0), points.std(0) - source.std(0)
+        return float(mean.square().sum() + spread.square().sum())
+
+    assert gap(tokens[mask]) < 0.5 * gap(before[mask])
+
+
+def test_tokens_of_some_rows_carry_the_labels_of_those_rows() -> None:
+    rows = torch.tensor([3, 8, 21])
+    part = replace(bank(), tokens=bank().tokens[rows], mask=bank().mask[rows], rows=rows,
+                   means=token_means(bank().tokens, bank().mask))  # fmt: skip
+    points, labels = part.token_points()
+    assert torch.equal(points, bank().tokens[rows][bank().mask[rows]])
+    assert labels.tolist() == bank().labels[rows].repeat_interleave(bank().mask[rows].sum(1)).tolist()
+    assert len(part.token_means()) == len(part.labels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -118,3 +120,18 @@ def test_the_stage_reports_itself() -> None:
     assert [event["stage"] for event in recorder.of("step")] == ["source_head"]
     assert report.as_dict()["figures"]["classes"] == 4
     assert made.source is not bank()
+
+
+def test_without_labels_nothing_is_learnt() -> None:
+    made = state()
+    empty = replace(bank(), hidden=bank().hidden[:0], labels=bank().labels[:0], holdout=bank().holdout[:0], classes=())
+    made.source = empty
+    after, report = source_head.run(made, SourceHeadConfig(), streams=Streams(0))
+    assert after is made
+    assert after.predictor is None
+    assert (report.steps, report.stopped_by) == (0, "no labels")
+
+
+def test_classes_and_topics_are_one() -> None:
+    one, two = (run(SourceHeadConfig(labels=spec))[1] for spec in ("classes", "topics"))
+    assert one == two

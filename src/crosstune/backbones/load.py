@@ -22,6 +22,7 @@ from crosstune.backbones.contract import (
     BackboneInfo,
     Body,
     Family,
+    Modality,
     Named,
     Weights,
     shuffle_within_tensors,
@@ -260,6 +261,26 @@ def load_backbone(
         name, body, source, family, origin, weights, str(folder), digest,
         entry.revision if entry else None, entry.license if entry else _license(folder), seed, _hub_id(name, entry),
     )  # fmt: skip
+
+
+def modality_of(name: str) -> Modality | None:
+    """What data a backbone was pretrained on, by its name or its config.json alone; None where that is not known
+    without loading or downloading it."""
+    if name.startswith("twin-"):
+        family = families().get(name.removeprefix("twin-"))
+        return None if family is None else family.modality
+    entry = named().get(name)
+    packaged = None if entry is None else _package_folder(entry)
+    folders = [packaged] if packaged else _cached_folders(entry.repo if entry else name)
+    try:
+        for folder in (Path(name).expanduser(), *folders):
+            if (folder / "config.json").is_file():
+                kind = str(json.loads((folder / "config.json").read_text())["model_type"])
+                found = next((f for f in families().values() if kind in f.model_types), families()["generic"])
+                return found.modality
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None
 
 
 def _generic(name: str, model_type: str, config: dict[str, Any]) -> Family:

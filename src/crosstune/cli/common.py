@@ -29,6 +29,14 @@ Task = Annotated[
 Accept = Annotated[list[str] | None, typer.Option(help="Accept a finding that would refuse the data; repeatable.")]
 AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Allow unpickling of files you trust.")]
 DropMissing = Annotated[bool, typer.Option("--drop-missing-target", help="Leave out rows without a target.")]
+Proxy = Annotated[
+    str,
+    typer.Option(
+        help="Labelled source data of the body's own modality, for stages 0 and 1: auto (drawn or read offline), none, "
+        "a name (`crosstune list proxies`), or a PATH of your own: a folder with one sub-folder per class of images, "
+        ".wav or .txt files; .npz with X and y; .csv, .jsonl or .parquet with text and label (PATH::TEXT,LABEL)."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Path = Annotated[str | None, typer.Option("--data", help="Where the files of a benchmark task lie.")]
 Protocol = Annotated[
@@ -57,6 +65,15 @@ def read_data(
         source, target=target, groups=groups, time=time, lengths=lengths, features=features, task=task,  # type: ignore[arg-type]
         allow_pickle=allow_pickle, drop_missing_target=drop_missing, classes=classes,
     )  # fmt: skip
+
+
+def check_proxy(proxy: str, backbones: list[str]) -> None:
+    """Refuse a source proxy that does not exist or does not fit a backbone, before any data are read."""
+    from crosstune.backbones.load import modality_of
+    from crosstune.data.proxies import choose
+
+    for name in backbones:
+        choose(proxy, modality_of(name))
 
 
 def emit(value: Any) -> None:

@@ -50,7 +50,7 @@ def fit(
     split: Annotated[str, typer.Option(help="auto, stratified, grouped, temporal or random.")] = "auto",
     fractions: Annotated[str, typer.Option(help="Train, validation, test.")] = "0.6,0.2,0.2",
     split_seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
-    proxy: Annotated[str, typer.Option(help="Labelled source data for stages 0 and 1.")] = "documentation",
+    proxy: common.Proxy = "auto",
     accept: common.Accept = None,
     time: common.Time = None,
     lengths: common.Lengths = None,

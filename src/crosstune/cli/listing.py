@@ -142,7 +142,27 @@ def _floors() -> list[dict[str, Any]]:
 
 
 def _proxies() -> list[dict[str, Any]]:
+    from crosstune.data.proxies import DEFAULTS
     from crosstune.discovery import discover
 
-    found = discover("crosstune.data.proxies", "PROXY")
-    return [{"name": p.name, "summary": getattr(p, "summary", "")} for p in found.values()]
+    rows = []
+    for source in discover("crosstune.data.proxies", "PROXY").values():
+        default = DEFAULTS.get(source.modality) == source.name
+        rows.append(
+            {"name": source.name,
+             "summary": f"{source.modality}{' (auto)' if default else ''}: {source.summary}; {source.size}; "
+             f"licence {source.license}",
+             "modality": source.modality, "size": source.size, "license": source.license, "default": default}
+        )  # fmt: skip
+    rows.append(
+        {"name": "PATH",
+         "summary": "your own: a folder with one sub-folder per class of images, .wav or .txt files; .npz with X and "
+         "y; .csv, .jsonl or .parquet with columns of text and label",
+         "modality": None, "size": None, "license": "your own", "default": False}
+    )  # fmt: skip
+    rows.append(
+        {"name": "none",
+         "summary": "no labelled source data: stage 1 matches the statistics of the body's own tokens; no source head, "
+         "no distortion, no bound", "modality": None, "size": None, "license": None, "default": False}
+    )  # fmt: skip
+    return rows

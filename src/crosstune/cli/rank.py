@@ -28,6 +28,7 @@ def rank(
     errors: Annotated[
         list[str] | None, typer.Option("--errors", help="Known fine-tuned errors, name=value; repeatable.")
     ] = None,
+    proxy: common.Proxy = "auto",
     lengths: common.Lengths = None,
     features: common.Features = None,
     allow_pickle: common.AllowPickle = False,
@@ -39,6 +40,7 @@ def rank(
 
     names = [part for entry in backbones or ["minilm", "twin-bert"] for part in entry.split(",") if part]
     known = common.parse_errors(errors)
+    common.check_proxy(proxy, names)
     chosen = common.chosen_task(
         context, data, path, protocol, limit, taboo=("target", "groups", "task", "lengths", "features")
     )
@@ -52,5 +54,5 @@ def rank(
         dataset = common.read_data(
             data, target=target, groups=groups, lengths=lengths, features=features, task=task, allow_pickle=allow_pickle
         )
-    result = score(dataset, names, errors=known, parts=parts)
+    result = score(dataset, names, errors=known, parts=parts, proxy=proxy)
     common.emit(result) if json else print(render(result))

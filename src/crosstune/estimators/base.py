@@ -78,7 +78,7 @@ class CrossModalEstimator(BaseEstimator):
         loss: str | None = None,
         settings: dict[str, Any] | None = None,
         validation_fraction: float = 0.2,
-        proxy: str = "documentation",
+        proxy: str = "auto",
         threads: int | None = None,
         out: str | None = None,
         verbose: bool = False,

@@ -35,7 +35,8 @@ class CrossModalClassifier(ClassifierMixin, CrossModalEstimator):
     loss : what fitting minimises, by name (``crosstune list losses``); None is the usual one for the task.
     settings : overrides of the method's settings, e.g. ``{"align.steps": 30, "fit.batch_size": 64}``.
     validation_fraction : share of the rows that selects.
-    proxy : labelled source data for the alignment stages.
+    proxy : labelled source data for the alignment stages: "auto" (by the body's modality), "none", a name
+        (``crosstune list proxies``) or a path of your own.
     threads : of the CPU; None is torch's choice.
     out : run folder to keep. None uses a temporary one that goes when the estimator does. The same folder with other
         data or settings is refused, so leave it out in searches over parameters.

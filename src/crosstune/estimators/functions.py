@@ -96,7 +96,7 @@ def fit(
     split: str = "auto",
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
     split_seed: int = 0,
-    proxy: str = "documentation",
+    proxy: str = "auto",
     accept: Sequence[str] = (),
     threads: int | None = None,
     allow_pickle: bool = False,
@@ -180,19 +180,21 @@ def rank(
     task: str | None = None,
     lengths: Any = None,
     features: Any = None,
+    proxy: str = "auto",
     seed: int = 0,
     rows: int = 1000,
 ) -> dict[str, Any]:
     """Score backbones for the data before any fine-tuning; data, target and the rest as for ``crosstune.fit``.
 
     Gives {"backbones": [{"name", "bound", "neg_leep", "logme", "h_score", ...}, ...] sorted by the bound (nats, lower
-    is better), "correlation": {...}}; the latter with ``errors`` of fine-tuned models, name -> error, of three or more.
+    is better; None with proxy="none"), "correlation": {...}}; the latter with ``errors`` of fine-tuned models, name ->
+    error, of three or more.
     """
     from crosstune.experiment.ranking import rank as score
 
     dataset = as_dataset(data, target, groups=groups, task=task, lengths=lengths, features=features)
     known = {name: float(value) for name, value in (errors or {}).items() if np.isfinite(value)}
-    return score(dataset, list(backbones), errors=known, seed=seed, rows=rows)
+    return score(dataset, list(backbones), errors=known, seed=seed, rows=rows, proxy=proxy)
 
 
 def bound(
@@ -209,9 +211,9 @@ def bound(
 ) -> BoundReport:
     """The terms of the bound (nats, with bootstrap intervals) for a fitted model on rows it was not fitted on.
 
-    model: a fitted estimator, what ``crosstune.fit`` gives, or the path of either. source: name of a labelled proxy
-    ("documentation"). target, y: labelled data as for ``crosstune.fit``. labels, tau: source classes and Lipschitz
-    target of the source predictor, as in stage 0. rows: at most so many are measured.
+    model: a fitted estimator, what ``crosstune.fit`` gives, or the path of either. source: labelled source data, "auto"
+    (by the body's modality), a name or a path. target, y: labelled data as for ``crosstune.fit``. labels, tau: source
+    classes and Lipschitz target of the source predictor, as in stage 0. rows: at most so many are measured.
 
     Raises DataError for data without a target, or with classes unknown to the model; WeightsError when the pretrained
     body is not to be had, since a model folder holds the fine-tuned one only.

@@ -204,13 +204,14 @@ def run_arm(
             spent += reports[-1].seconds
             continue
         flag.check()
+        bounded = measure_bound and state.predictor is not None  # without labelled source data there is no bound
         monitor.limits = {stage.name: _limit(arm, stage, index, spent + time.monotonic() - arm_started)}
-        if stage.name == "align" and measure_bound and not folder.has_checkpoint(f"{monitor.prefix}.align"):
+        if stage.name == "align" and bounded and not folder.has_checkpoint(f"{monitor.prefix}.align"):
             _bound(state, "before", monitor)
         state, report = RUNNERS[stage.name](state, stage, streams=streams)
         reports.append(report)
         monitor.event("stage", stage=stage.name, report=report.as_dict())
-        if stage.name == "align" and measure_bound:
+        if stage.name == "align" and bounded:
             _bound(state, "after-align", monitor)  # before the stage counts as done, or a kill here would lose it
         folder.save_checkpoint(f"{monitor.prefix}.done-{stage.name}", _stage_end(state, stage, report, streams))
     if measure_bound and state.predictor is not None:

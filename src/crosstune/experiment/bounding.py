@@ -10,7 +10,7 @@ from torch import Tensor
 from crosstune.assembly import batch, chunks
 from crosstune.backbones import Backbone, Body, load_backbone
 from crosstune.bounds import BoundReport, bound_report
-from crosstune.errors import DataError
+from crosstune.errors import DataError, UsageError
 from crosstune.experiment.source import source_bank
 from crosstune.metrics import default_metric
 from crosstune.nn.heads import token_means
@@ -71,7 +71,13 @@ def measure(
 def trained_source(
     backbone: Backbone, proxy: str, model: CrossModalModel, train: Dataset, *, labels: str, tau: float | None, seed: int
 ) -> tuple[SourceBank, SourcePredictor]:
-    """Stage 0 alone: the proxy's bank with its holdout, and the frozen source predictor."""
+    """Stage 0 alone: the proxy's bank with its holdout, and the frozen source predictor. UsageError without a proxy."""
+    if proxy == "none":
+        raise UsageError(
+            "the bound needs a labelled source proxy, and there is none (proxy none)",
+            cause="err_s, the slope of the source loss and H(z'|z) are measured on labelled source data",
+            fix="use --proxy auto, or labelled data of the body's own modality: --proxy PATH",
+        )
     state = State(model, backbone, train, train, default_metric(train.kind), source=source_bank(backbone, proxy))  # type: ignore[arg-type]
     state, _ = source_head.run(state, SourceHeadConfig(labels=labels, tau=tau), streams=Streams(seed))
     assert state.source is not None
@@ -85,12 +91,13 @@ def bound(
 ) -> BoundReport:  # fmt: skip
     """The bound for a finished model on labelled target rows that it was not fitted on.
 
-    source: name of a labelled proxy ("documentation"). target: data with a target; targets that are not classes are
-    clustered (k-means, k = 10). labels, tau: source classes and Lipschitz target of the source predictor, as in stage
-    0. Nats throughout; W1 and tau in the same space, the mean-pooled last layer of the pretrained body.
+    source: labelled source data: "auto" (by the body's modality), a name, or a path. target: data with a target;
+    targets that are not classes are clustered (k-means, k = 10). labels, tau: source classes and Lipschitz target of
+    the source predictor, as in stage 0. Nats throughout; W1 and tau in the same space, the mean-pooled last layer of
+    the pretrained body.
 
-    Raises DataError for data without a target, WeightsError when the pretrained body is not to be had (a model folder
-    holds the fine-tuned one only).
+    Raises DataError for data without a target, UsageError for the source "none", WeightsError when the pretrained body
+    is not to be had (a model folder holds the fine-tuned one only).
     """
     if target.y is None:
         raise DataError("the target data have no target column", fix="read them with target=NAME")

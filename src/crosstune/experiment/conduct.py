@@ -14,7 +14,7 @@ import crosstune
 from crosstune.assembly import layout, plan_model
 from crosstune.backbones import Backbone, load_backbone
 from crosstune.backbones.contract import Weights
-from crosstune.errors import Interrupted
+from crosstune.errors import Interrupted, RunError
 from crosstune.experiment.arms import Arm, ArmResult, StopFlag, label, run_arm
 from crosstune.experiment.floor_race import sharing, start_floors, take_floors
 from crosstune.experiment.further import further_scores, keep_scores, own_scores, predictor
@@ -22,7 +22,7 @@ from crosstune.experiment.place import unwritable
 from crosstune.experiment.plan import plan_arms, within_time
 from crosstune.experiment.request import Request
 from crosstune.experiment.sitting import Notify, Sitting, scored_rows, silent, validation_rows
-from crosstune.experiment.source import source_bank
+from crosstune.experiment.source import Origin, source_bank_and_origin
 from crosstune.methods import Method
 from crosstune.metrics import get_metric
 from crosstune.runs.export import save_model
@@ -102,9 +102,10 @@ def _execute(folder: RunFolder, notify: Notify, started: float, before: float, f
             run.event("message", text=line)
         take_floors(run, floors)
         bank = None
-        if any(stage.name == "source_head" for stage in method.stages):
+        if any(stage.name in ("source_head", "align") for stage in method.stages):
             run.event("message", text="source features through the pretrained body")
-            bank = source_bank(backbone, request.proxy, on_share=sharing(run, floors))
+            bank, origin = source_bank_and_origin(backbone, request.proxy, on_share=sharing(run, floors))
+            _keep_origin(run, origin)
         take_floors(run, floors, wait=True)
     finally:
         if floors is not None:
@@ -116,6 +117,20 @@ def _execute(folder: RunFolder, notify: Notify, started: float, before: float, f
     folder.drop_checkpoints("")
     run.save(status="complete", finished=datetime.now(UTC).isoformat(timespec="seconds"))
     run.event("message", text="complete")
+
+
+def _keep_origin(run: Sitting, origin: Origin) -> None:
+    """Into the record; RunError when an earlier sitting of the run had other source data."""
+    known = run.record.get("proxy")
+    if known and known["digest"] != origin.digest:
+        raise RunError(
+            f"the source proxy {origin.asked} is not what it was when the run began",
+            cause="its files were changed, or another version of crosstune made it",
+            fix="restore them, or start the run again with --overwrite",
+        )
+    if origin.name is not None:  # without labels stage 1 says so itself
+        run.event("message", text=f"source proxy {origin.name}: {origin.rows:,} examples in {origin.classes} classes")
+    run.save(proxy=origin.as_dict())
 
 
 def _run_arms(run: Sitting, arms: list[Arm], method: Method, backbone: Backbone, bank: SourceBank | None) -> None:

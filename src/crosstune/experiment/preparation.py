@@ -99,6 +99,7 @@ def prepare(
             for f in findings
         ],
         "backbone": None,
+        "proxy": None,
         "method": {"name": method.name, "summary": method.summary, "paper": method.paper,
                    "stages": [s.model_dump(mode="json") for s in method.stages]},
         "config": origins(request, origin_of(request) | (given or {}), metric=metric.name, task=dataset.kind,

@@ -65,14 +65,16 @@ def h_score(features: np.ndarray, labels: np.ndarray) -> float:
 
 def rank(
     dataset: Dataset, backbones: list[str], *, errors: dict[str, float] | None = None, seed: int = 0, rows: int = 1000,
-    parts: Split | None = None,
+    parts: Split | None = None, proxy: str = "auto",
 ) -> dict[str, Any]:  # fmt: skip
     """Score every backbone on the training part of the data (labels needed; the test part is not touched). parts: the
-    split of a task, else one is carved.
+    split of a task, else one is carved. proxy: labelled source data, "auto" (by each body's modality), "none", a name
+    or a path.
 
     Gives {"backbones": [...], "correlation": {...}}: per backbone the bound with its terms (nats; lower is better),
     -LEEP (lower is better), LogME and H-score (higher is better), sorted by the bound; and, where ``errors`` of
     fine-tuned models are known for at least three of them, Kendall's rank correlation of each score with the error.
+    The bound needs a labelled proxy: with "none" it and its terms are None, and LogME sorts.
     Raises DataError without a target, WeightsError for a backbone that is not to be had.
     """
     if dataset.y is None or dataset.kind is None:
@@ -82,36 +84,43 @@ def rank(
     some = train.take(np.arange(len(train))[:: max(1, len(train) // rows)][:rows])
     streams = Streams(seed)
     labels = target_labels(train, 10, streams.seed_for("clusters") % 2**31)[:: max(1, len(train) // rows)][:rows]
-    entries = [_score(name, train, some, labels, seed) for name in backbones]
-    entries.sort(key=lambda e: e["bound"])
+    entries = [_score(name, train, some, labels, seed, proxy) for name in backbones]
+    entries.sort(key=lambda e: -e["logme"] if e["bound"] is None else e["bound"])
     return {
         "data": dataset.name,
         "rows": len(some),
+        "proxy": proxy,
         "backbones": entries,
         "correlation": _correlations(entries, errors or {}),
     }
 
 
-def _score(name: str, train: Dataset, some: Dataset, labels: np.ndarray, seed: int) -> dict[str, Any]:
+BOUND_KEYS = ("bound", "err_s", "alignment", "distortion", "neg_leep", "spread_ratio")
+
+
+def _score(
+    name: str, train: Dataset, some: Dataset, labels: np.ndarray, seed: int, proxy: str
+) -> dict[str, Any]:  # fmt: skip
     streams = Streams(seed)
     backbone = load_backbone(name)
     config = plan_model(train, backbone.body, linear_part=False, embedder_seed=streams.seed_for("embedder") % 2**31)
     model = build_model(config, backbone.body, train, token_rms=backbone.token_rms())
-    bank, predictor = trained_source(backbone, "documentation", model, train, labels="clusters:40", tau=1.0, seed=seed)
-    report = measure(model, backbone.body, bank, predictor, some, labels, with_error=False)
+    bounded: dict[str, Any] = dict.fromkeys(BOUND_KEYS) | {"converged": None, "intervals": {}, "source": None}
+    if proxy != "none":
+        bank, predictor = trained_source(backbone, proxy, model, train, labels="clusters:40", tau=1.0, seed=seed)
+        report = measure(model, backbone.body, bank, predictor, some, labels, with_error=False)
+        terms = report.as_dict()["terms"]
+        bounded = {key: terms[key]["value"] for key in BOUND_KEYS} | {
+            "converged": report.converged, "source": bank.name,
+            "intervals": {k: [terms[k]["low"], terms[k]["high"]] for k in ("bound", "neg_leep")},
+        }  # fmt: skip
     features = target_features(model, backbone.body, some)
-    terms = report.as_dict()
-    terms = terms.get("terms", terms)
     array = features.double().numpy()
     array = array - array.mean(0)
     onehot = np.eye(int(labels.max()) + 1)[labels]
-    value = lambda key: terms[key]["value"]  # noqa: E731
     return {
-        "name": name, "bound": value("bound"), "err_s": value("err_s"), "alignment": value("alignment"),
-        "distortion": value("distortion"), "neg_leep": value("neg_leep"), "logme": log_evidence(array, onehot),
-        "h_score": h_score(array, labels), "spread_ratio": value("spread_ratio"), "converged": report.converged,
-        "intervals": {k: [terms[k]["low"], terms[k]["high"]] for k in ("bound", "neg_leep")},
-        "parameters": backbone.info.parameters,
+        "name": name, "modality": backbone.modality, **bounded, "logme": log_evidence(array, onehot),
+        "h_score": h_score(array, labels), "parameters": backbone.info.parameters,
     }  # fmt: skip
 
 
@@ -121,7 +130,11 @@ def _correlations(entries: list[dict[str, Any]], errors: dict[str, float]) -> di
         return {}
     truth = [errors[e["name"]] for e in known]
     signs = {"bound": 1, "neg_leep": 1, "logme": -1, "h_score": -1}
-    return {key: float(kendalltau([s * e[key] for e in known], truth).statistic) for key, s in signs.items()}
+    return {
+        key: float(kendalltau([s * e[key] for e in known], truth).statistic)
+        for key, s in signs.items()
+        if all(e[key] is not None for e in known)
+    }
 
 
 def render(result: dict[str, Any]) -> str:
@@ -131,14 +144,26 @@ def render(result: dict[str, Any]) -> str:
         f"{'backbone':24} {'bound':>8} {'err_s':>7} {'tau*W1':>7} {distortion:>7} {'-LEEP':>7} {'LogME':>8} "
         f"{'H-score':>8}"
     ]
+    columns = (
+        ("bound", 8),
+        ("err_s", 7),
+        ("alignment", 7),
+        ("distortion", 7),
+        ("neg_leep", 7),
+        ("logme", 8),
+        ("h_score", 8),
+    )
     for e in result["backbones"]:
-        lines.append(
-            f"{e['name']:24} {e['bound']:8.3f} {e['err_s']:7.3f} {e['alignment']:7.3f} {e['distortion']:7.3f} "
-            f"{e['neg_leep']:7.3f} {e['logme']:8.3f} {e['h_score']:8.3f}"
-        )
+        cells = (f"{'-':>{width}}" if e[key] is None else f"{e[key]:{width}.3f}" for key, width in columns)
+        lines.append(f"{e['name']:24} " + " ".join(cells))
     lines.append(
         "bound = err_s + tau*W1 + H(z'|z) and -LEEP in nats, lower is better; LogME and H-score: higher is better"
     )
+    if any(e["bound"] is None for e in result["backbones"]):
+        lines.append(
+            "The bound needs a labelled source proxy, and --proxy none gives none: sorted by LogME. Use --proxy auto, "
+            "or --proxy PATH with labelled data of the body's own modality."
+        )
     for key, value in result["correlation"].items():
         lines.append(f"Kendall rank correlation with the fine-tuned error, {key}: {value:+.2f}")
     return "\n".join(lines)

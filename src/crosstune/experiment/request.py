@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from crosstune.discovery import discover
 from crosstune.errors import ConfigError
 from crosstune.experiment.budget import Budget
 from crosstune.methods import Method, get_method, override
@@ -33,9 +35,10 @@ class Request(BaseModel):
 
     task: the benchmark task the data are of, None for a user's own file. floors, controls: names, or "auto". tokens:
     per sample, None = chosen from the shape. loss: of fitting, None = the usual one (the same as ``fit.loss`` in
-    settings). settings: overrides of the method, keys like ``align.steps``. fractions: train, validation, test.
-    threads: of the CPU, None = torch's choice. attention: of decoders, None = the body's own. checkpoint_seconds: how
-    often the state within an arm is kept.
+    settings). settings: overrides of the method, keys like ``align.steps``. fractions: train, validation, test. proxy:
+    labelled source data: "auto" (by the body's modality), "none", a name, or a path, which is kept absolute so that a
+    run can be resumed from anywhere. threads: of the CPU, None = torch's choice. attention: of decoders, None = the
+    body's own. checkpoint_seconds: how often the state within an arm is kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,12 +57,20 @@ class Request(BaseModel):
     split: Literal["auto", "stratified", "grouped", "temporal", "random"] = "auto"
     split_seed: int = 0
     accept: tuple[str, ...] = ()
-    proxy: str = "documentation"
+    proxy: str = "auto"
     threads: int | None = None
     allow_pickle: bool = False
     attention: Literal["causal", "bidirectional"] | None = None
     checkpoint_seconds: float = Field(default=15.0, ge=0)
     task: TaskChoice | None = None
+
+    @field_validator("proxy")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        place, mark, columns = value.partition("::")
+        path = Path(place).expanduser()
+        named = value in ("auto", "none") or value in discover("crosstune.data.proxies", "PROXY")
+        return value if named or not path.exists() else f"{path.resolve()}{mark}{columns}"
 
     def resolved_method(self) -> Method:
         prescribed = self.task.settings if self.task else {}
@@ -76,7 +87,13 @@ class Request(BaseModel):
 
     def check(self) -> None:
         """Refuse what can be refused before any data are read: unknown names and settings, a budget that is none."""
+<<<<<<< HEAD
         from crosstune.discovery import pick
+=======
+        from crosstune.backbones.load import modality_of
+        from crosstune.data.proxies import choose
+        from crosstune.discovery import suggest
+>>>>>>> f0cbc7d (Source banks of every modality: normalised as the body expects, sampled, cached; --proxy auto, none or a path; runs without labels say so)
         from crosstune.experiment.arms import control
         from crosstune.floors import get_floors
         from crosstune.metrics import get_metric
@@ -86,7 +103,7 @@ class Request(BaseModel):
             if isinstance(stage, FitConfig):
                 stage.check()
         self.parsed_budget()
-        pick("crosstune.data.proxies", "PROXY", self.proxy, "source proxy")
+        choose(self.proxy, modality_of(self.backbone))
         if self.metric:
             get_metric(self.metric)
         if self.floors != "auto":

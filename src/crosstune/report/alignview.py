@@ -14,11 +14,30 @@ ROWS = (
 )
 
 
-def alignment_table(record: RunRecord) -> dict[str, Any]:
-    """Rows of before and after for the method's first seed; empty when stage 1 did not run."""
+def _stage(record: RunRecord, name: str) -> Any:
+    """The report of a stage of the method's first seed, or None."""
     arm = record.arms.get(record.method)
     stages = (arm.raw.get("stages") or ()) if arm is not None else ()
-    report = next((s for s in stages if s.get("stage") == "align"), None)
+    return next((s for s in stages if s.get("stage") == name), None)
+
+
+def source_head_line(record: RunRecord) -> str:
+    """How well the source predictor knows its own source, in words; empty where there is none."""
+    report = _stage(record, "source_head")
+    figures = report.get("figures", {}) if report else {}
+    if not {"classes", "passages", "holdout_accuracy"} <= set(figures):
+        return ""
+    name = str(record.part("proxy").get("name") or "the source proxy")
+    classes = int(figures["classes"])
+    return (
+        f"Source head: {figures['holdout_accuracy']:.1%} of held-out examples of {name} right, in {classes} classes "
+        f"(chance {1 / max(1, classes):.1%}), from {int(figures['passages']):,} examples."
+    )
+
+
+def alignment_table(record: RunRecord) -> dict[str, Any]:
+    """Rows of before and after for the method's first seed; empty when stage 1 did not run."""
+    report = _stage(record, "align")
     if report is None:
         return {"rows": [], "steps": 0, "seconds": 0.0, "stopped_by": "", "converged": None, "notes": []}
     figures = report.get("figures", {})

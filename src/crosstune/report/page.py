@@ -36,7 +36,7 @@ def write_html(path: str | Path) -> Path:
 def render_html(record: RunRecord) -> str:
     """The report as one HTML document."""
     from crosstune.report import figures
-    from crosstune.report.alignview import alignment_table
+    from crosstune.report.alignview import alignment_table, source_head_line
     from crosstune.report.boundview import bound_notes, bound_table
     from crosstune.report.figures_kind import prediction_view
 
@@ -57,6 +57,8 @@ def render_html(record: RunRecord) -> str:
         "single": figures.single_values(record),
         "clouds": figures.alignment_clouds(record),
         "aligned": alignment_table(record),
+        "source_head": source_head_line(record),
+        "unlabelled": record.unlabelled,
         "bound": figures.bound_bars(main.bound),
         "bound_table": bound_table(main.bound),
         "bound_notes": bound_notes(main.bound),
@@ -163,6 +165,7 @@ def _provenance(record: RunRecord) -> list[tuple[str, list[tuple[str, str]]]]:
         "data": record.part("data"),
         "task and split": task,
         "backbone": record.part("backbone"),
+        "source proxy": record.part("proxy"),
         "method": method,
         "budget": record.part("budget"),
         "arms": arms,

@@ -99,6 +99,12 @@ class RunRecord:
         return value if isinstance(value, Mapping) else {}
 
     @property
+    def unlabelled(self) -> bool:
+        """Whether the method's stages 0 and 1 had no labelled source data."""
+        proxy = self.part("proxy")
+        return bool(proxy) and proxy.get("name") is None
+
+    @property
     def task(self) -> Mapping[str, Any]:
         return self.part("task")
 

@@ -118,6 +118,7 @@ def summary_of(record: RunRecord, split: str) -> Summary:
         reveals=len(record.run.get("reveals") or ()),
         selected_on=record.selected_on,
         protocol=record.protocol,
+        unlabelled=record.unlabelled,
         seeds=max([len(a.by_seed) for a in arms if a.role == "method"], default=1),
     )
     notes = [str(note) for note in record.task.get("notes") or ()]

@@ -50,6 +50,7 @@ class Setting:
     status: str = "complete"
     reveals: int = 0
     seeds: int = 1
+    unlabelled: bool = False  # stage 1 had no labelled source data
     selected_on: str = "validation"
     protocol: str = "clean"
 
@@ -295,6 +296,11 @@ def _circumstances(method: ArmScore | None, setting: Setting) -> list[str]:
         said.append(f"With {method.rows} {setting.split} rows the intervals are rough.")
     if setting.seeds > 1:
         said.append(f"Figures are means over {setting.seeds} seeds; intervals resample rows with the seeds held fixed.")
+    if setting.unlabelled:
+        said.append(
+            "There was no labelled source data: stage 1 matched mean and variance of the body's own tokens only, "
+            "distortion was left out, and the bound could not be measured."
+        )
     if setting.status != "complete":
         said.append(f"The run is not complete (status: {setting.status}); the figures are those of what was finished.")
     if setting.selected_on == "test":

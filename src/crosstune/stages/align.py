@@ -28,6 +28,10 @@ from crosstune.stages.monitor import pack, unpack
 from crosstune.stages.state import Count, NotNegative, Positive, Share, SourceBank, StageConfig, State, Steps
 
 Term = Literal["fa", "fld"]
+UNLABELLED = (
+    "no labelled source data: stage 1 matched mean and variance of the body's own input tokens; distortion and the "
+    "bound were left out"
+)
 
 
 class AlignConfig(StageConfig):
@@ -82,7 +86,8 @@ class _Problem:
         self.labels = torch.from_numpy(np.asarray(state.labels)).long()
         self.label_count = int(self.labels.max()) + 1
         self.source_points, self.source_point_labels = self._source(self.bank)
-        self.prepared = ot.prepare(self.source_points, cost=config.cost)
+        if config.fa != "moments":
+            self.prepared = ot.prepare(self.source_points, cost=config.cost)
         self.spread = float((self.source_points - self.source_points.mean(0)).square().sum(1).mean())
         self.converged: list[bool] = []
 
@@ -91,10 +96,11 @@ class _Problem:
         if self.config.space == "hidden":
             points, labels = bank.hidden, bank.labels
         elif self.config.space == "means":
-            points, labels = token_means(bank.tokens, bank.mask), bank.labels
+            points, labels = bank.token_means(), bank.labels
         else:
-            points = bank.tokens[bank.mask]
-            labels = bank.labels[:, None].expand_as(bank.mask)[bank.mask]
+            points, labels = bank.token_points()
+        if self.config.fa == "moments":
+            return points, labels  # two moments cost nothing: of all points there are
         keep = torch.from_numpy(self.rng.permutation(len(points))[: self.config.source_points])
         return points[keep].contiguous(), labels[keep]
 
@@ -225,6 +231,10 @@ def _cloud(problem: _Problem, rows: np.ndarray) -> np.ndarray:
 def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, StageReport]:
     """Minimise the configured terms over phi. Raises ConfigError when nothing is left to minimise, or when FLD is
     wanted without a source predictor."""
+    notes = []
+    if state.source is not None and not state.source.labelled:
+        config = config.model_copy(update={"space": "tokens", "fa": "moments", "fld": None})
+        notes.append(UNLABELLED)
     if config.fa is None and config.fld is None:
         raise ConfigError("stage 1 has neither FA nor FLD", fix="leave the stage out instead (method finetune)")
     if config.fld is not None and state.predictor is None:
@@ -287,11 +297,11 @@ def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, 
         monitor.checkpoint("align", step, save)
     after = _measure(problem, fixed)
     labels = problem.labels.numpy()[fixed]
-    source_cloud = token_means(state.source.tokens, state.source.mask)[:: max(1, len(state.source.tokens) // 300)][:300]  # type: ignore[union-attr]
+    source_cloud = problem.bank.token_means()
+    source_cloud = source_cloud[:: max(1, len(source_cloud) // 300)][:300]
     monitor.diagnostic(
         "alignment", source=source_cloud.numpy(), before=cloud_before, after=_cloud(problem, fixed), labels=labels
     )
-    notes = []
     if after["spread_ratio"] < 0.5:
         notes.append(
             f"the target cloud contracted to {after['spread_ratio']:.2f} of the source's spread: mini-batch transport "

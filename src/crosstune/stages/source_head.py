@@ -28,11 +28,12 @@ from crosstune.stages.state import Count, NotNegative, Positive, Share, SourceBa
 
 
 class SourceHeadConfig(StageConfig):
-    """labels: the proxy's own topics, or "clusters:K" of the source features (more classes lower the bound's floor).
+    """labels: the proxy's own classes ("classes", or "topics", as those of texts are called), or "clusters:K" of the
+    source features, whatever their modality (more classes lower the bound's floor).
     tau, rho: Lipschitz target and weight of the penalty (0.4 and 100 in the reference)."""
 
     name: Literal["source_head"] = "source_head"
-    labels: Annotated[str, Field(pattern=r"^(topics|clusters:[1-9][0-9]*)$")] = "topics"
+    labels: Annotated[str, Field(pattern=r"^(topics|classes|clusters:[1-9][0-9]*)$")] = "topics"
     iterations: Count = 150
     weight_decay: NotNegative = 1e-4
     tau: Positive | None = 0.4
@@ -66,8 +67,8 @@ def cluster_labels(hidden: Tensor, k: int, seed: int) -> Tensor:
 
 
 def source_labels(bank: SourceBank, spec: str, seed: int) -> tuple[Tensor, tuple[str, ...]]:
-    """Labels by specification: "topics" or "clusters:K"."""
-    if spec == "topics":
+    """Labels by specification: "classes", "topics" or "clusters:K"."""
+    if spec in ("topics", "classes"):
         return bank.labels, bank.classes
     k = min(int(spec.removeprefix("clusters:")), len(bank.hidden) // 4)
     labels = cluster_labels(bank.hidden, k, seed)
@@ -75,8 +76,12 @@ def source_labels(bank: SourceBank, spec: str, seed: int) -> tuple[Tensor, tuple
 
 
 def run(state: State, config: SourceHeadConfig, *, streams: Streams) -> tuple[State, StageReport]:
-    """Train the head on cached features; the bank and the frozen predictor go into the state."""
+    """Train the head on cached features; the bank and the frozen predictor go into the state. Without labelled source
+    data there is nothing to learn: the stage is skipped, the state comes back as it was."""
     assert state.source is not None, "the run prepares the source bank before the stage"
+    if not state.source.labelled:
+        state.monitor.begin("source_head")
+        return state, StageReport("source_head", 0, 0.0, "no labels", {}, ("no labelled source data: no source head",))
     started = time.monotonic()
     rng = streams["source_head"]
     labels, classes = source_labels(state.source, config.labels, int(rng.integers(2**31)))

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from crosstune.backbones import Backbone
 from crosstune.metrics import Metric
+from crosstune.nn.heads import token_means
 from crosstune.nn.model import CrossModalModel
 from crosstune.records import Dataset
 from crosstune.stages.monitor import Monitor
@@ -30,11 +32,16 @@ class StageConfig(BaseModel):
 
 @dataclass(frozen=True)
 class SourceBank:
-    """The labelled source proxy seen through the pretrained body.
+    """The source proxy seen through the pretrained body.
 
-    tokens (n, T, D), mask (n, T), grid (extents of the T places, None for a sequence): theta's output; hidden (n, H):
-    mean of the last layer over tokens, the space in which the source predictor is linear; labels (n,); holdout (n,)
-    booleans: rows the predictor was not trained on.
+    tokens (m, T, D), mask (m, T): theta's output, or a sample of it; rows (m,): the proxy's rows these tokens are of,
+    None when they are all of them in order; means (n, D): theta's token means of every row, None when ``tokens`` holds
+    every token; grid: extents of the places of a whole sample, None for a sequence. hidden (n, H): mean of the last
+    layer over tokens, the space in which the source predictor is linear; labels (n,); holdout (n,) booleans: rows the
+    predictor was not trained on.
+
+    Without a labelled proxy (``labelled`` is false) ``tokens`` alone is filled: what theta gives on average, from its
+    embedding table or from noise. There are no hidden features, labels or classes then.
     """
 
     tokens: Tensor
@@ -45,6 +52,24 @@ class SourceBank:
     classes: tuple[str, ...]
     name: str
     grid: tuple[int, ...] | None = None
+    rows: Tensor | None = None
+    means: Tensor | None = None
+
+    @property
+    def labelled(self) -> bool:
+        return len(self.classes) > 0
+
+    def token_points(self) -> tuple[Tensor, Tensor]:
+        """The token cloud (p, D) and the label of the row each token is of, (p,); -1 without labels."""
+        if not self.labelled:
+            labels = torch.full((len(self.tokens),), -1)
+        else:
+            labels = self.labels if self.rows is None else self.labels[self.rows]
+        return self.tokens[self.mask], labels[:, None].expand_as(self.mask)[self.mask]
+
+    def token_means(self) -> Tensor:
+        """Mean over the tokens of every row, (n, D)."""
+        return token_means(self.tokens, self.mask) if self.means is None else self.means
 
 
 @dataclass(frozen=True)

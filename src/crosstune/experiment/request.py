@@ -87,13 +87,8 @@ class Request(BaseModel):
 
     def check(self) -> None:
         """Refuse what can be refused before any data are read: unknown names and settings, a budget that is none."""
-<<<<<<< HEAD
-        from crosstune.discovery import pick
-=======
         from crosstune.backbones.load import modality_of
         from crosstune.data.proxies import choose
-        from crosstune.discovery import suggest
->>>>>>> f0cbc7d (Source banks of every modality: normalised as the body expects, sampled, cached; --proxy auto, none or a path; runs without labels say so)
         from crosstune.experiment.arms import control
         from crosstune.floors import get_floors
         from crosstune.metrics import get_metric

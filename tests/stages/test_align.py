@@ -297,7 +297,7 @@ def test_without_labels_mean_and_spread_of_the_tokens_are_matched() -> None:
 
     def gap(points: torch.Tensor) -> float:
         mean, spread = points.mean(0) - source.mean(0), points.std(0) - source.std(0)
-        return float(mean.square().sum() + spread.square().sum())
+        return float((mean.square().sum() + spread.square().sum()).detach())
 
     assert gap(tokens[mask]) < 0.5 * gap(before[mask])
 

@@ -189,7 +189,10 @@ class LazyRows:
                 cause="a step that needs every row together",
                 fix="limit the rows, or leave that step out",
             )
-        return self[:].astype(dtype or self.dtype, copy=False)
+        out = np.empty(self.shape, dtype or self.dtype)
+        for part, block in row_blocks(self, BLOCK_VALUES // 4):  # a reader may need a few times what a block holds
+            out[part] = block
+        return out
 
     def view(self, rows: np.ndarray | slice) -> LazyRows:
         """These rows, lazily."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from crosstune.benchmarks.nas_bench_360.common import (
     rows_between,
 )
 from crosstune.benchmarks.recipes import recipe
+from crosstune.data.lazy import RowReader
 from crosstune.data.numpy_files import load_npy
 from crosstune.errors import DataError
 
@@ -41,8 +44,9 @@ _DRIVE = {
 PUBLISHED = Published({name: f"https://drive.google.com/uc?id={key}" for name, key in _DRIVE.items()}, unpack={})
 
 
-def open_part(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """(windows (N, 52, 16) = (time, channel) as stored, labels (N,) int64) of "train", "val" or "test"."""
+def open_part(folder: Path, part: str) -> tuple[Any, np.ndarray]:
+    """(windows (N, 52, 16) = (time, channel) as stored, labels (N,) int64) of "train", "val" or "test". Many windows
+    stay in the file."""
     files = folder / f"ninapro_{part}.npy", folder / f"label_{part}.npy"
     for file in files:
         refuse_page(file, PUBLISHED)
@@ -61,20 +65,45 @@ def open_part(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     return windows, labels.astype(np.int64)
 
 
+@dataclass(frozen=True)
+class Windows(RowReader):
+    """(1, 16, 52) float32: (time, channel) becomes an image of channels by time; training, validation, test."""
+
+    def open(self) -> tuple[list[Any], np.ndarray]:
+        held = [open_part(Path(self.path), part)[0] for part in PARTS]
+        return held, np.cumsum([0, *map(len, held)])
+
+    def layout(self) -> tuple[int, tuple[int, ...], np.dtype]:
+        return int(self.opened()[1][-1]), (1, CHANNELS, SAMPLES), np.dtype(np.float32)
+
+    def files(self) -> Sequence[Path]:
+        return [Path(self.path) / name for name in FILES]
+
+    def read(self, row: int) -> np.ndarray:
+        return self.read_rows(np.array([row]))[0]
+
+    def read_rows(self, rows: np.ndarray) -> np.ndarray:
+        held, ends = self.opened()
+        out = np.empty((len(rows), 1, CHANNELS, SAMPLES), np.float32)
+        for part, (start, stop) in zip(held, pairwise(ends)):
+            mine = np.flatnonzero((rows >= start) & (rows < stop))
+            if len(mine):
+                out[mine, 0] = np.asarray(part[rows[mine] - start]).transpose(0, 2, 1)
+        return out
+
+
 def load(path: Path, protocol: ProtocolName, *, limit: Mapping[str, int] | None = None, seed: int = 0) -> TaskData:
     TASK.terms(protocol)
     folder = find(NAME, path, FILES, PUBLISHED, FOLDERS)
-    read = [open_part(folder, part) for part in PARTS]
-    # (time, channel) becomes an image of channels by time; without this a 52 x 16 one looks as plausible
-    X = np.concatenate([np.asarray(w, np.float32).transpose(0, 2, 1)[:, None] for w, _ in read])
-    ends = np.cumsum([0, *(len(labels) for _, labels in read)])
+    labels = [open_part(folder, part)[1] for part in PARTS]
+    ends = np.cumsum([0, *map(len, labels)])
     train, validation, test = (rows_between(int(a), int(b)) for a, b in pairwise(ends))
     parts = {"train": train, "validation": validation, "test": test}
     if protocol == "shipped":
         parts = {"train": rows_between(0, int(ends[2])), "test": test}
     return assemble(
-        NAME, folder, protocol, X=X, y=np.concatenate([labels for _, labels in read]), kind="classification",
-        parts=parts, limit=limit, seed=seed, strategy="files", classes=[str(k) for k in range(CLASSES)],
+        NAME, folder, protocol, X=Windows(str(folder)), y=np.concatenate(labels), kind="classification", parts=parts,
+        limit=limit, seed=seed, strategy="files", classes=[str(k) for k in range(CLASSES)],
         notes=("windows overlap and carry no recording number: neighbours of a test window may lie in training",),
     )  # fmt: skip
 

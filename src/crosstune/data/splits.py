@@ -15,8 +15,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from crosstune.data.duplicates import row_keys
+from crosstune.data.lazy import row_blocks
 from crosstune.errors import DataError, UsageError
-from crosstune.records import FIELD_KINDS, IGNORED, Dataset, Split
+from crosstune.records import FIELD_KINDS, Dataset, Split
 from crosstune.seeding import derive_seed
 
 Strategy = Literal["auto", "stratified", "grouped", "temporal", "random"]
@@ -334,9 +335,13 @@ def _say_missing_classes(dataset: Dataset, assigned: np.ndarray, wanted: np.ndar
     if dataset.kind not in ("classification", "segmentation") or dataset.y is None or dataset.classes is None:
         return
     place = "row" if dataset.kind == "classification" else "position"
-    present = np.setdiff1d(np.unique(dataset.y), IGNORED)
+    held = np.zeros((3, len(dataset.classes) + 1), bool)  # the code -1 finds the last column
+    for rows, codes in row_blocks(dataset.y):
+        for part in range(3):
+            held[part, codes[assigned[rows] == part]] = True
+    present = np.flatnonzero(held[:, :-1].any(axis=0))
     for part in np.flatnonzero(wanted > 0):
-        lacking = [dataset.classes[c] for c in np.setdiff1d(present, dataset.y[assigned == part])]
+        lacking = [dataset.classes[c] for c in present if not held[part, c]]
         if lacking:
             shown = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
             warnings.append(f"{len(lacking)} of {len(present)} classes have no {place} in {PARTS[part]}: {shown}")

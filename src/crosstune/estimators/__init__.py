@@ -8,12 +8,14 @@ from crosstune.estimators.functions import FittedModel, bound, fit, rank
 from crosstune.estimators.operators import CrossModalOperator
 from crosstune.estimators.portable import load
 from crosstune.estimators.regressor import CrossModalRegressor
+from crosstune.estimators.segmenter import CrossModalSegmenter
 
 __all__ = [
     "CrossModalClassifier",
     "CrossModalEstimator",
     "CrossModalOperator",
     "CrossModalRegressor",
+    "CrossModalSegmenter",
     "DataWarning",
     "FittedModel",
     "bound",

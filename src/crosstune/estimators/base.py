@@ -1,4 +1,4 @@
-"""What the three estimators share: parameters, fitting through a run folder, pickling, saving."""
+"""What the estimators share: parameters, fitting through a run folder, pickling, saving."""
 
 from __future__ import annotations
 

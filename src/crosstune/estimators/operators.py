@@ -20,14 +20,22 @@ class CrossModalOperator(CrossModalEstimator):
 
     Parameters and attributes as for ``CrossModalClassifier``. Fields have one or two spatial axes: (n, C, L) or
     (n, C, H, W); (n, L) is a signal of one channel, and predictions have the axes that y had. The output may be
-    finer or coarser than the input.
+    finer or coarser than the input. y may be NaN where it is not known: such points do not count, in fitting or scores.
     """
 
     _bare_input: bool
     _bare_output: bool
 
     def _with_target(self, dataset: Dataset, y: Any) -> Dataset:
-        y = check_array(y, ensure_2d=False, allow_nd=True, dtype="numeric", input_name="y", estimator=self)
+        y = check_array(
+            y,
+            ensure_2d=False,
+            allow_nd=True,
+            dtype="numeric",
+            input_name="y",
+            estimator=self,
+            ensure_all_finite="allow-nan",
+        )
         check_consistent_length(dataset.X, y)
         self._bare_input = dataset.is_table
         X = dataset.X[:, None] if self._bare_input else dataset.X

@@ -13,7 +13,9 @@ from crosstune.estimators.base import CrossModalEstimator, report_of
 from crosstune.estimators.classifier import CrossModalClassifier
 from crosstune.estimators.operators import CrossModalOperator
 from crosstune.estimators.regressor import CrossModalRegressor
+from crosstune.estimators.segmenter import CrossModalSegmenter
 from crosstune.runs import LoadedModel, load_model
+from crosstune.runs.export import class_values
 from crosstune.runs.files import write_bytes, write_json
 
 SAVED = "estimator.json"
@@ -23,6 +25,7 @@ _BY_KIND: dict[str, type[CrossModalEstimator]] = {
     "multilabel": CrossModalClassifier,
     "regression": CrossModalRegressor,
     "dense": CrossModalOperator,
+    "segmentation": CrossModalSegmenter,
 }
 _PLAIN = ("_flat", "_bare_input", "_bare_output", "n_features_in_")
 
@@ -145,7 +148,9 @@ def _inferred(model: LoadedModel, run: Path | None) -> CrossModalEstimator:
     estimator.n_features_in_ = int(task["shape"][0])
     if task.get("columns"):
         estimator.feature_names_in_ = np.array(task["columns"], dtype=object)  # type: ignore[attr-defined]
-    if isinstance(estimator, CrossModalClassifier):
+    if isinstance(estimator, CrossModalSegmenter):
+        estimator.classes_, estimator._bare_input = class_values(model.classes or ()), False
+    elif isinstance(estimator, CrossModalClassifier):
         names = model.classes or tuple(str(i) for i in range(model.model.config.outputs))
         whole = all(name.lstrip("-").isdigit() and str(int(name)) == name for name in names)
         estimator.classes_ = np.array([int(n) for n in names] if whole else names)

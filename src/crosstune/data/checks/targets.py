@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from crosstune.data.checks import finding, some
+from crosstune.data.lazy import row_blocks
 from crosstune.records import IGNORED, Dataset, Finding, Split
 
 FEWEST_PER_CLASS = 3
@@ -29,7 +30,9 @@ def class_counts(dataset: Dataset) -> dict[str, int]:
     """Class name -> rows (of class maps: positions), in the order of the codes."""
     assert dataset.y is not None
     assert dataset.classes is not None
-    counts = np.bincount(dataset.y[dataset.y != IGNORED].reshape(-1), minlength=len(dataset.classes))
+    counts = np.zeros(len(dataset.classes), np.int64)
+    for _, codes in row_blocks(dataset.y):
+        counts += np.bincount(codes[codes != IGNORED], minlength=len(dataset.classes))
     return {name: int(count) for name, count in zip(dataset.classes, counts)}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from crosstune.backbones import Body
@@ -64,6 +65,8 @@ def plan_model(
         )  # fmt: skip
         window, stride, pool = plan.window, plan.stride, plan.pool
     rank = 0
+    if kind in FIELD_KINDS and train.lengths is not None:
+        linear_part = False  # it maps a whole sample to a whole field, and these have no common length
     if kind in FIELD_KINDS and linear_part:
         rank = int(min(256, len(train)))
     return ModelConfig(
@@ -126,10 +129,12 @@ def check_field(train: Dataset) -> None:
             cause="targets of positions need the axes of the input: series to series (L) or grid to grid (H, W)",
             fix="bring both to one or two axes (slices of a volume as rows), or flatten y and use --task regression",
         )
-    if train.lengths is not None:
+    if train.lengths is not None and (train.kind == "dense" or given != wanted):
         raise TaskError(
             f"{train.kind} targets over series of different lengths have no model",
-            cause="a field's loss and score would count the padding",
+            cause="a field's loss and score would count the padding"
+            if train.kind == "dense"
+            else "only maps with a class for every sample of their series can differ in length",
             fix="cut the series into windows of one length, or resample them to one length",
         )
 
@@ -169,7 +174,10 @@ def batch(dataset: Dataset, rows: np.ndarray) -> tuple[Tensor, Tensor | None, Te
         kept = dataset.lengths[rows]
         x = x[..., : max(1, int(kept.max()))]
         lengths = torch.from_numpy(np.ascontiguousarray(kept)).long()
-    y = None if dataset.y is None else torch.from_numpy(np.ascontiguousarray(dataset.y[rows]))
+    target = None if dataset.y is None else dataset.y[rows]
+    if target is not None and lengths is not None and dataset.kind in FIELD_KINDS:
+        target = target[..., : x.shape[-1]]
+    y = None if target is None else torch.from_numpy(np.ascontiguousarray(target))
     return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)), lengths, y
 
 
@@ -190,7 +198,7 @@ def predict(
     parts = []
     for rows in chunks(len(dataset), batch_size):
         x, lengths, _ = batch(dataset, rows)
-        parts.append(model.predict(x, lengths).numpy())
+        parts.append(model.canonical(whole(model, model(x, lengths), dataset)).numpy())
         if on_share is not None:
             on_share((int(rows[-1]) + 1) / len(dataset))
     model.train(was_training)
@@ -199,14 +207,21 @@ def predict(
     return np.concatenate(parts)
 
 
+def whole(model: CrossModalModel, out: Tensor, dataset: Dataset) -> Tensor:
+    """Outputs of ragged class maps (B, K, l) with zero logits up to the longest series there is; others as they are."""
+    if model.config.kind != "segmentation" or dataset.lengths is None:
+        return out
+    return F.pad(out, (0, dataset.X.shape[-1] - out.shape[-1]))
+
+
 @torch.no_grad()
 def outputs(model: CrossModalModel, dataset: Dataset, *, batch_size: int = 64) -> Tensor:
-    """Raw outputs (logits, standardised values or fields) for every row."""
+    """Raw outputs (logits, standardised values or fields) for every row; see ``whole`` for ragged class maps."""
     was_training = model.training
     model.eval()
     parts = []
     for rows in chunks(len(dataset), batch_size):
         x, lengths, _ = batch(dataset, rows)
-        parts.append(model(x, lengths))
+        parts.append(whole(model, model(x, lengths), dataset))
     model.train(was_training)
     return torch.cat(parts)

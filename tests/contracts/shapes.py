@@ -63,6 +63,8 @@ def with_target(data: Dataset, target: str) -> Dataset:
     out = tuple(max(1, n // 2) for n in size) if target == "dense other" else size
     if target == "segmentation":
         y = rng.integers(-1, 3, (ROWS, *size))
+        if data.lengths is not None:
+            y[np.arange(size[0]) >= data.lengths[:, None]] = -1
         return replace(data, y=y, kind="segmentation", classes=("a", "b", "c"))
     return replace(data, y=rng.normal(size=(ROWS, 2, *out)).astype(np.float32), kind="dense")
 
@@ -70,5 +72,5 @@ def with_target(data: Dataset, target: str) -> Dataset:
 def targets_for(shape: str) -> tuple[str, ...]:
     plain = ("classification", "multilabel", "regression")
     if shape in ("series", "grid", "many channels"):
-        return (*plain, "dense", "dense other")
-    return plain
+        return (*plain, "dense", "dense other", "segmentation")
+    return (*plain, "segmentation") if shape == "ragged" else plain

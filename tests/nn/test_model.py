@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -88,10 +90,12 @@ def small(kind: str) -> Dataset:
         return Dataset(X=x, y=(rng.random((16, 4)) < 0.5).astype(np.float32), kind="multilabel")
     if kind == "regression":
         return Dataset(X=x, y=(100 + rng.normal(size=(16, 2))).astype(np.float32), kind="regression")
+    if kind == "segmentation":
+        return Dataset(X=x, y=rng.integers(-1, 3, (16, 12)), kind="segmentation", classes=("a", "b", "c"))
     return Dataset(X=x, y=(50 + rng.normal(size=(16, 2, 24))).astype(np.float32), kind="dense")
 
 
-@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression", "dense"])
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression", "dense", "segmentation"])
 @pytest.mark.parametrize("linear_part", [True, False])
 def test_predictions_are_canonical(kind: str, linear_part: bool) -> None:
     data = small(kind)
@@ -100,6 +104,9 @@ def test_predictions_are_canonical(kind: str, linear_part: bool) -> None:
     assert data.y is not None
     if kind == "classification":
         assert prediction.shape == (16, 3)
+        assert np.allclose(prediction.sum(1), 1, atol=1e-12)
+    elif kind == "segmentation":
+        assert prediction.shape == (16, 3, 12)
         assert np.allclose(prediction.sum(1), 1, atol=1e-12)
     else:
         assert prediction.shape == data.y.shape
@@ -142,6 +149,24 @@ def test_fields_over_ragged_series_are_refused_with_a_way_out() -> None:
     data = Dataset(X=x, y=x, kind="dense", lengths=np.array([24, 20, 10, 5]))
     with pytest.raises(TaskError, match="windows of one length"):
         plan_model(data, BODY)
+    coarse = replace(data, y=np.zeros((4, 12), np.int64), kind="segmentation", classes=("a", "b"))
+    with pytest.raises(TaskError, match="a class for every sample of their series"):
+        plan_model(coarse, BODY)
+
+
+@pytest.mark.parametrize("batch_size", [12, 5, 1])
+def test_ragged_class_maps_do_not_depend_on_padding(batch_size: int) -> None:
+    y = np.where(np.arange(40) < RAGGED.lengths[:, None], np.arange(40) % 3, -1)
+    data = replace(RAGGED, y=y, kind="segmentation")
+    model = model_for(data)
+    assert not model.config.linear_part
+    found = predict(model, data, batch_size=batch_size)
+    assert found.shape == (12, 3, 40)
+    for row, length in enumerate(data.lengths):
+        alone = model.predict(torch.from_numpy(data.X[row : row + 1, :, :length]), torch.tensor([length]))
+        assert np.allclose(found[row, :, :length], alone[0], atol=1e-6)
+        assert found[row, :, :length].std() > 1e-3
+    assert np.allclose(found[4, :, data.lengths[4] :], found[4, :, -1:]) or data.lengths[4] == 40
 
 
 def test_tables_wider_than_the_body_are_refused_with_a_way_out() -> None:

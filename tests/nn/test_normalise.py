@@ -66,6 +66,15 @@ def test_targets_return_to_their_own_units(shape: tuple[int, ...]) -> None:
     assert np.allclose(scaler.inverse(z), y, atol=1e-4)
 
 
+def test_statistics_of_fields_leave_out_what_is_unknown() -> None:
+    y = RNG.normal(-4, 9, (40, 2, 17))
+    y[RNG.random(y.shape) < 0.3] = np.nan
+    scaler = TargetScaler(2).fit(y)
+    assert np.allclose(scaler.mean, np.nanmean(y, axis=(0, 2)), rtol=1e-6)
+    assert np.allclose(scaler.scale, np.nanstd(y, axis=(0, 2)), rtol=1e-6)
+    assert np.array_equal(np.isnan(scaler(torch.from_numpy(y))), np.isnan(y))
+
+
 def test_standardiser_silences_constant_features() -> None:
     """A feature without spread must not turn rounding noise, or a shift at prediction time, into a large number."""
     features = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))

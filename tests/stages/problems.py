@@ -87,6 +87,9 @@ def dataset(kind: TargetKind, n: int, seed: int) -> Dataset:
         return Dataset(X=x, y=np.stack([label == 0, label > 0], 1).astype(np.float32), kind=kind)
     if kind == "regression":
         return Dataset(X=x, y=(10 + 3.0 * label[:, None] + rng.normal(size=(n, 1)) / 5).astype(np.float32), kind=kind)
+    if kind == "segmentation":
+        y = np.where(rng.random(clean.shape) < 0.1, -1, clean > 0.3)
+        return Dataset(X=x, y=y.astype(np.int64), kind=kind, classes=("trough", "crest"))
     return Dataset(X=x, y=(x**2).astype(np.float32), kind=kind)
 
 

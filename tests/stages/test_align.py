@@ -94,7 +94,7 @@ def test_distortion_falls(fld: str) -> None:
     assert report.figures["fld_after"] < report.figures["fld_before"] - 0.02
 
 
-@pytest.mark.parametrize("kind", ["multilabel", "regression", "dense"])
+@pytest.mark.parametrize("kind", ["multilabel", "regression", "dense", "segmentation"])
 def test_targets_that_are_not_classes_are_clustered(kind: str) -> None:
     made = state(kind, predictor=True)  # type: ignore[arg-type]
     after, report, _ = run(made=made, clusters=4)

@@ -22,7 +22,7 @@ from crosstune.stages.fit import FitConfig
 
 from .problems import backbone, changed, dataset, snapshot, state
 
-KINDS = ["classification", "multilabel", "regression", "dense"]
+KINDS = ["classification", "multilabel", "regression", "dense", "segmentation"]
 
 
 def rng(seed: int = 0) -> np.random.Generator:

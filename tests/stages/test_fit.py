@@ -20,7 +20,7 @@ from crosstune.stages.state import State
 
 from .problems import Recorder, changed, snapshot, state
 
-KINDS = ["classification", "multilabel", "regression", "dense"]
+KINDS = ["classification", "multilabel", "regression", "dense", "segmentation"]
 STEPS = 12
 
 
@@ -194,6 +194,8 @@ def test_losses_are_zero_for_perfect_outputs_only(kind: str) -> None:
     y = torch.from_numpy(np.asarray(made.train.y))
     if kind == "classification":
         perfect = 50 * torch.nn.functional.one_hot(y.long(), 3).float()
+    elif kind == "segmentation":
+        perfect = 50 * torch.nn.functional.one_hot(y.clamp_min(0), 2).movedim(-1, 1).float()
     elif kind == "multilabel":
         perfect = 100 * (y - 0.5)
     else:

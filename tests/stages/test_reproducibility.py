@@ -47,7 +47,7 @@ def test_align_repeats_bit_by_bit(schedule: str) -> None:
     assert changed(first, aligned(1, Recorder(), schedule=schedule)) != set()
 
 
-@pytest.mark.parametrize("kind", ["classification", "dense"])
+@pytest.mark.parametrize("kind", ["classification", "dense", "segmentation"])
 def test_fit_repeats_bit_by_bit(kind: str, latest: None) -> None:
     torch.manual_seed(1)
     first = fitted(0, Recorder(), kind)

@@ -35,22 +35,22 @@ def predict_file(
     rows = np.arange(len(data))
     if path.suffix == ".parquet":
         metadata = {"kind": model.kind, "classes": model.classes, "field_shape": list(prediction.shape[1:])}
-        write_predictions(path, rows, prediction, None, model.kind, metadata)
+        write_predictions(path, rows, prediction, None, model.kind, metadata, lengths=data.lengths)
     elif path.suffix == ".csv":
-        _write_csv(path, prediction, model)
+        _write_csv(path, prediction, model, data.lengths)
     else:
         from crosstune.runs.files import write_atomically
 
         save: Any = (
             np.save
             if path.suffix == ".npy"
-            else lambda handle, p: np.savez(handle, prediction=p, label=model.decide(p))
+            else lambda handle, p: np.savez(handle, prediction=p, label=model.decide(p, data.lengths))
         )
         write_atomically(path, lambda handle: save(handle, prediction))
     return len(rows)
 
 
-def _write_csv(path: Path, prediction: np.ndarray, model: LoadedModel) -> None:
+def _write_csv(path: Path, prediction: np.ndarray, model: LoadedModel, lengths: np.ndarray | None) -> None:
     import csv
     import io
 
@@ -67,7 +67,7 @@ def _write_csv(path: Path, prediction: np.ndarray, model: LoadedModel) -> None:
         decided = model.decide(prediction)
         writer.writerows([i, decided[i], *row] for i, row in enumerate(flat))
     elif model.kind == "segmentation":
-        flat = model.decide(prediction).reshape(len(prediction), -1)
+        flat = model.decide(prediction, lengths).reshape(len(prediction), -1)
         writer.writerow(["row", *[f"position{k}" for k in range(flat.shape[1])]])
         writer.writerows([i, *row] for i, row in enumerate(flat))
     else:

@@ -94,8 +94,10 @@ class FieldHead(nn.Module):
         out_size: tuple[int, ...],
         raw_width: int = 0,
         rank: int = 0,
+        ragged: bool = False,
     ) -> None:
         super().__init__()
+        self.ragged = ragged
         self.plan, self.out_channels, self.out_size = plan, out_channels, tuple(out_size)
         self.out_stride = tuple(max(1, math.ceil(s * o / n)) for s, n, o in zip(plan.stride, plan.size, out_size))
         self.out_window = tuple(max(1, round(w * q / s)) for w, q, s in zip(plan.window, self.out_stride, plan.stride))
@@ -140,16 +142,21 @@ class FieldHead(nn.Module):
     def _two(self, values: tuple[int, ...]) -> tuple[int, int]:
         return (1, values[0]) if len(values) == 1 else (values[0], values[1])
 
-    def paint(self, patches: Tensor, size: tuple[int, ...]) -> Tensor:
-        """(B, tokens, C' * prod(window)) -> (B, C', *final extent)."""
+    def paint(self, patches: Tensor, size: tuple[int, ...], mask: Tensor | None = None) -> Tensor:
+        """(B, tokens, C' * prod(window)) -> (B, C', *final extent). mask: (B, tokens), tokens that paint at all; where
+        none of them does the field is zero."""
         grid, painted, inner = self._geometry(size)
         blend = self._blend().to(patches)
         columns = patches.unflatten(-1, (self.out_channels, -1)) * blend
+        if mask is not None:
+            columns = columns * mask.to(columns.dtype)[:, :, None, None]
         columns = columns.flatten(2).transpose(1, 2)
         extent, window, stride = self._two(painted), self._two(self.out_window), self._two(self.out_stride)
         field = F.fold(columns, output_size=extent, kernel_size=window, stride=stride)
         every = blend[None, :, None].expand(1, -1, math.prod(grid))
-        field = field / F.fold(every, output_size=extent, kernel_size=window, stride=stride)
+        if mask is not None:
+            every = every * mask.to(every.dtype)[:, None, :]
+        field = field / F.fold(every, output_size=extent, kernel_size=window, stride=stride).clamp_min(1e-9)
         if len(size) == 1:
             field = field[:, :, 0]
         field = field[(slice(None), slice(None), *[slice(0, n) for n in inner])]
@@ -185,7 +192,8 @@ class FieldHead(nn.Module):
 
     def forward(self, hidden: Hidden, mask: Tensor, raw: Tensor | None, size: tuple[int, ...] = ()) -> Tensor:
         tokens = math.prod(self.plan.grid_for(size))
-        out = self.paint(self.linear(self.features(self.token_features(hidden, tokens))), size)
+        patches = self.linear(self.features(self.token_features(hidden, tokens)))
+        out = self.paint(patches, size, mask[:, 1 : 1 + tokens] if self.ragged else None)
         if self.raw_width and raw is not None:
             out = out + self.linear_part(raw, size)
         return out

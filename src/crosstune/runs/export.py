@@ -19,7 +19,7 @@ from crosstune.backbones import Backbone, families
 from crosstune.data import conform, from_arrays
 from crosstune.errors import DataError, RunError
 from crosstune.nn.model import CrossModalModel, ModelConfig
-from crosstune.records import FIELD_KINDS, Dataset
+from crosstune.records import FIELD_KINDS, IGNORED, Dataset
 from crosstune.runs.files import write_bytes, write_json
 
 FORMAT = "crosstune-model"
@@ -78,19 +78,24 @@ class LoadedModel:
     def predict(self, X: Any, *, lengths: Any = None) -> np.ndarray:
         """Labels (class names), values, fields or class maps for raw ``X`` (arrays, list of ragged series, data frame).
         Maps hold the class at each position as it was in the target: integers, or names where they were names."""
-        return self.decide(self.predict_canonical(self._read(X, lengths)))
+        data = self._read(X, lengths)
+        return self.decide(self.predict_canonical(data), data.lengths)
 
     def predict_proba(self, X: Any, *, lengths: Any = None) -> np.ndarray:
         """Class or label probabilities (n, K), of class maps (n, K, ...)."""
         return self.predict_canonical(self._read(X, lengths))
 
-    def decide(self, prediction: np.ndarray) -> np.ndarray:
-        """Canonical predictions to decisions."""
+    def decide(self, prediction: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+        """Canonical predictions to decisions. lengths: of ragged series, behind whose end a map holds -1, or "" where
+        classes are names."""
         if self.kind == "classification":
             assert self.classes is not None
             return np.asarray(self.classes)[prediction.argmax(1)]
         if self.kind == "segmentation":
-            return class_values(self.classes or ())[prediction.argmax(1)]
+            values = class_values(self.classes or ())
+            return np.where(
+                behind(prediction, lengths), np.array(NO_CLASS[values.dtype.kind]), values[prediction.argmax(1)]
+            )
         if self.kind == "multilabel":
             return (prediction >= 0.5).astype(np.int64)
         return prediction
@@ -103,6 +108,16 @@ class LoadedModel:
     def __reduce__(self) -> Any:
         """Pickled as configuration and safetensors bytes: no code of ours or of the body's travels with the weights."""
         return _unpickled, (self.config, _weights(self.model))
+
+
+NO_CLASS: dict[str, float | str] = {"i": IGNORED, "f": float("nan"), "U": ""}  # by the kind of the classes' dtype
+
+
+def behind(prediction: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+    """Whether positions of class maps from (n, K, L) lie behind the end of their series, (n, L) or broadcastable."""
+    if lengths is None:
+        return np.zeros((1,) * (prediction.ndim - 1), bool)
+    return np.arange(prediction.shape[-1]) >= np.asarray(lengths)[:, None]
 
 
 def class_values(names: tuple[str, ...]) -> np.ndarray:

@@ -21,7 +21,7 @@ import torch
 
 from crosstune.data import load_dataset, save_dataset
 from crosstune.errors import RunError
-from crosstune.records import FIELD_KINDS, Dataset, Split
+from crosstune.records import FIELD_KINDS, IGNORED, Dataset, Split
 from crosstune.runs.files import finite, plain, sweep, write_atomically, write_json, write_npz
 
 try:
@@ -236,17 +236,19 @@ def _claim(path: Path) -> int:
 
 def write_predictions(
     path: Path, rows: np.ndarray, prediction: np.ndarray, target: np.ndarray | None, kind: str,
-    metadata: dict[str, Any], units: np.ndarray | None = None,
+    metadata: dict[str, Any], units: np.ndarray | None = None, lengths: np.ndarray | None = None,
 ) -> None:  # fmt: skip
     """Predictions as Parquet (columns as in the README); ``target`` may be missing for new data. units: (n,), a column
     ``unit`` where rows are pieces of units. Of class maps without a target the column ``label`` holds the code of the
-    most probable class at each position."""
+    most probable class at each position, -1 behind the end of series of these lengths (n,)."""
     columns: dict[str, Any] = {"row": pa.array(np.asarray(rows, dtype=np.int64))}
     if units is not None:
         columns["unit"] = pa.array(np.asarray(units, dtype=np.int64))
     if kind in FIELD_KINDS:
         if kind == "segmentation":
             codes = prediction.argmax(axis=1) if target is None else target
+            if target is None and lengths is not None:
+                codes = np.where(np.arange(codes.shape[-1]) < lengths[:, None], codes, IGNORED)
             columns["label" if target is None else "target"] = _lists(codes, np.int32)
         elif target is not None:
             columns["target"] = _lists(target, np.float32)

@@ -200,13 +200,8 @@ def _fit_tokens(
     tokens = math.prod(head.plan.grid_for(size))
     # bound the work: token rows, not samples, are the cost
     keep = torch.randperm(len(rows), generator=seed)[: max(8, 16384 // tokens)].sort().values
-    features = []
-    for some in chunks(rows[keep.numpy()], 64):
-        x, lengths, _ = batch(data, some)
-        tok, mask = model.tokens(x, lengths)
-        features.append(head.token_features(model.hidden(tok, mask, size), tokens))
-    phi = torch.cat(features)
-    head.features.fit(phi.flatten(0, 1))
+    phi, valid = _token_features(model, head, data, rows[keep.numpy()])
+    head.features.fit(phi[valid])
     phi = head.features(phi)
     target = residual.take(keep)
     patches = _patches(head, target, size)
@@ -219,10 +214,10 @@ def _fit_tokens(
     best: tuple[float, float | None] = (base, None)
     if n >= 5:
         seen = Fields(patches.values[~held], None if patches.known is None else patches.known[~held])
-        gram = _gram(phi[~held])
+        gram = _gram(phi[~held], valid[~held])
         for lam in LAMBDAS[4:]:
-            weight, bias = _ridge(gram, lam, phi[~held], seen)
-            guess = head.paint(phi[held] @ weight + bias, size)
+            weight, bias = _ridge(gram, lam, phi[~held], seen, valid[~held])
+            guess = head.paint(phi[held] @ weight + bias, size, valid[held] if head.ragged else None)
             error = part.error(guess)
             if error < best[0] * (1 - 1e-3):
                 best, painted = (error, lam), guess
@@ -231,7 +226,7 @@ def _fit_tokens(
     at = keep[held]
     if best[1] is None:
         return _Tokens(0.0, 1.0, at, painted)
-    weight, bias = _ridge(_gram(phi), best[1], phi, patches)
+    weight, bias = _ridge(_gram(phi, valid), best[1], phi, patches, valid)
     head.linear.weight.copy_(weight.T)
     head.linear.bias.copy_(bias)
     relative = best[0] / max(base, 1e-30)
@@ -247,17 +242,31 @@ def _patches(head: FieldHead, target: Fields, size: tuple[int, ...]) -> Fields:
     return Fields(patches, head.target_patches(known, size) > 1 - 1e-4)
 
 
-def _gram(phi: Tensor) -> Tensor:
-    x = phi.flatten(0, 1)
+def _token_features(model: CrossModalModel, head: FieldHead, data: Dataset, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Features (n, tokens, d) of the grid's tokens at the data's full extent, and which tokens are not padding."""
+    size = tuple(data.X.shape[2:])
+    tokens = math.prod(head.plan.grid_for(size))
+    features, valid = [], []
+    for some in chunks(rows, 64):
+        x, lengths, _ = batch(data, some)
+        x = F.pad(x, (0, size[-1] - x.shape[-1]))  # ragged batches come cut to their longest row
+        tok, mask = model.tokens(x, lengths)
+        features.append(head.token_features(model.hidden(tok, mask, size), tokens))
+        valid.append(mask[:, 1 : 1 + tokens])
+    return torch.cat(features), torch.cat(valid)
+
+
+def _gram(phi: Tensor, valid: Tensor) -> Tensor:
+    x = phi[valid]
     return x.T @ x / len(x)
 
 
-def _ridge(gram: Tensor, lam: float, phi: Tensor, patches: Fields) -> tuple[Tensor, Tensor]:
-    """Weight (d, C * window) and bias of the ridge from features (n, tokens, d) to patches."""
+def _ridge(gram: Tensor, lam: float, phi: Tensor, patches: Fields, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight (d, C * window) and bias of the ridge from features (n, tokens, d) to patches, over the valid tokens."""
     penalised = gram.clone()
     penalised.diagonal().add_(lam * gram.diagonal().mean() + 1e-7)
-    x, mean = phi.flatten(0, 1), phi.flatten(0, 1).mean(0)
-    flat = Fields(patches.values.flatten(0, 1), None if patches.known is None else patches.known.flatten(0, 1))
+    x, mean = phi[valid], phi[valid].mean(0)
+    flat = Fields(patches.values[valid], None if patches.known is None else patches.known[valid])
     y = flat.filled(flat.mean().expand_as(flat.values))
     for _ in range(1 if flat.known is None else ROUNDS):
         centre = y.mean(0)

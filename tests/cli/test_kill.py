@@ -44,6 +44,8 @@ def whole(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     ["crosstune.cli.app", "crosstune.cli.running", "crosstune.experiment", "crosstune.report", "crosstune.methods",
+     "crosstune.experiment.sweep.engines.inline",
+     "crosstune.experiment.sweep.engines.local", "crosstune.cli.sweeping",
      "crosstune.backbones.bert", "transformers.models.bert.modeling_bert", "sklearn.cluster"]
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from crosstune.assembly import build_model, outputs, plan_model, predict
 from crosstune.backbones import load_backbone
+from crosstune.data import from_arrays
 from crosstune.errors import DataError, TaskError
 from crosstune.nn.model import CrossModalModel, ModelConfig, part_of
 from crosstune.records import Dataset
@@ -196,3 +197,19 @@ def test_the_embedder_depends_on_its_seed_alone() -> None:
 
     assert torch.equal(weights(1, 0), weights(1, 99))
     assert not torch.equal(weights(1, 0), weights(2, 0))
+
+
+def test_a_new_model_for_fields_depends_on_its_seed_alone() -> None:
+    """Also where no closed form replaces the linear part afterwards (fit.head_init = zero)."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20, 1, 32)).astype("float32")
+    data = from_arrays(X, X[:, :, ::2].copy(), task="dense")
+
+    def weights(seed: int, global_seed: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(global_seed)
+        config = plan_model(data, BODY, embedder_seed=seed)
+        return build_model(config, BODY, data, token_rms=0.05).state_dict()
+
+    one, again, other = weights(1, 0), weights(1, 99), weights(2, 0)
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not torch.equal(one["head.skip_in.weight"], other["head.skip_in.weight"])

@@ -43,9 +43,23 @@ def options(
 
 @lru_cache(maxsize=1)
 def _register() -> None:
-    from crosstune.cli import data, demo, doctor, evaluate, fit, inspect, listing, predict, rank, report, resume, reveal
+    from crosstune.cli import (
+        bench,
+        data,
+        demo,
+        doctor,
+        evaluate,
+        fit,
+        inspect,
+        listing,
+        predict,
+        rank,
+        report,
+        resume,
+        reveal,
+    )
 
-    for module in (inspect, fit, predict, evaluate, report, resume, reveal, rank, listing, data, doctor, demo):
+    for module in (inspect, fit, predict, evaluate, report, resume, reveal, rank, listing, data, bench, doctor, demo):
         module.register(app)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +18,10 @@ from crosstune.backbones.contract import Weights
 from crosstune.errors import Interrupted, RunError
 from crosstune.experiment.arms import Arm, ArmResult, StopFlag, label, run_arm
 from crosstune.experiment.floor_race import sharing, start_floors, take_floors
-from crosstune.experiment.further import further_scores, keep_scores, own_scores, predictor
 from crosstune.experiment.place import unwritable
 from crosstune.experiment.plan import plan_arms, within_time
 from crosstune.experiment.request import Request
+from crosstune.experiment.scoring import keep_scores, own_scores, predictor, scores_of
 from crosstune.experiment.sitting import Notify, Sitting, scored_rows, silent, validation_rows
 from crosstune.experiment.source import Origin, source_bank_and_origin
 from crosstune.methods import Method
@@ -30,9 +31,20 @@ from crosstune.runs.folder import RunFolder
 from crosstune.stages.state import SourceBank
 
 
-def execute(folder: RunFolder, *, notify: Notify = silent, started: float | None = None) -> None:
+def open_backbone(request: Request, *, weights: Weights = "pretrained", seed: int = 0) -> Backbone:
+    """The backbone that a request names, with the weights of an arm."""
+    return load_backbone(
+        request.backbone, weights=weights, seed=seed, allow_pickle=request.allow_pickle, attention=request.attention
+    )
+
+
+def execute(
+    folder: RunFolder, *, notify: Notify = silent, started: float | None = None,
+    load: Callable[[Request], Backbone] = open_backbone,
+) -> None:  # fmt: skip
     """Run (or go on with) a prepared folder until it is complete. Interrupted (exit 130) keeps the checkpoint;
-    BudgetError (exit 5) when the time ended before there was a model."""
+    BudgetError (exit 5) when the time ended before there was a model. load: gives the pretrained backbone; many runs
+    in one process may share one."""
     started = time.monotonic() if started is None else started
     go_on = f"continue with `crosstune resume {folder.path}`"
     try:
@@ -43,7 +55,7 @@ def execute(folder: RunFolder, *, notify: Notify = silent, started: float | None
     before = max(float(folder.record()["budget"]["used"]), folder.last_time())
     try:
         with StopFlag(lambda: notify(kind="message", text="stopping at the next step; once more to stop now")) as flag:
-            _execute(folder, notify, started, before, flag)
+            _execute(folder, notify, started, before, flag, load)
     except (KeyboardInterrupt, Interrupted):
         _end(folder, "interrupted", before + time.monotonic() - started)
         raise Interrupted(
@@ -64,14 +76,14 @@ def _end(folder: RunFolder, status: str, used: float) -> None:
     folder.update(status=status, budget=record["budget"] | {"used": round(used, 2)})
 
 
-def open_backbone(request: Request, *, weights: Weights = "pretrained", seed: int = 0) -> Backbone:
-    """The backbone that a request names, with the weights of an arm."""
-    return load_backbone(
-        request.backbone, weights=weights, seed=seed, allow_pickle=request.allow_pickle, attention=request.attention
-    )
-
-
-def _execute(folder: RunFolder, notify: Notify, started: float, before: float, flag: StopFlag) -> None:
+def _execute(
+    folder: RunFolder,
+    notify: Notify,
+    started: float,
+    before: float,
+    flag: StopFlag,
+    load: Callable[[Request], Backbone],
+) -> None:
     record = folder.record()
     request = Request.model_validate(record["request"])
     # as many as the run began with: sums in another order would make other weights
@@ -91,11 +103,13 @@ def _execute(folder: RunFolder, notify: Notify, started: float, before: float, f
     )  # fmt: skip
     run.save(status="running")
     budget = request.parsed_budget()
+    if request.only_floors:
+        return _floors_alone(run, budget.seconds)
     method = request.resolved_method()
     floors = start_floors(run, budget.seconds)
     try:
         run.event("message", text=f"loading backbone {request.backbone}")
-        backbone = open_backbone(request)
+        backbone = load(request)
         tokens = layout(run.train, plan_model(run.train, backbone.body, tokens=request.tokens), backbone.body)
         run.save(backbone=backbone.info.as_dict(), layout=tokens)
         for line in tokens:
@@ -113,8 +127,23 @@ def _execute(folder: RunFolder, notify: Notify, started: float, before: float, f
     flag.check()
     arms = plan_arms(run, method, backbone)
     _run_arms(run, arms, method, backbone, bank)
+    _complete(run)
+
+
+def _floors_alone(run: Sitting, seconds: float | None) -> None:
+    floors = start_floors(run, seconds)
+    try:
+        take_floors(run, floors, wait=True)
+    finally:
+        if floors is not None:
+            floors.stop()
+    run.flag.check()
+    _complete(run)
+
+
+def _complete(run: Sitting) -> None:
     run.record["budget"]["parts"] |= {"total": round(run.used(), 2)}
-    folder.drop_checkpoints("")
+    run.folder.drop_checkpoints("")
     run.save(status="complete", finished=datetime.now(UTC).isoformat(timespec="seconds"))
     run.event("message", text="complete")
 
@@ -163,7 +192,7 @@ def _run_arms(run: Sitting, arms: list[Arm], method: Method, backbone: Backbone,
 
 def _further(run: Sitting, arm: Arm, seed: int, result: ArmResult) -> list[dict[str, Any]]:
     """The further metrics of a task's protocol and its own figures, on validation."""
-    scores = further_scores(
+    scores = scores_of(
         run.record, result.prediction, run.validation, "validation", arm.name, seed, run.selected_on
     )  # fmt: skip
     return scores + own_scores(run.request, run.record, predictor(result.model, run.validation), "validation",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from crosstune.experiment.further import further_scores, keep_scores
+from crosstune.experiment.scoring import keep_scores, scores_of
 from crosstune.experiment.sitting import Sitting, validation_rows
 from crosstune.floors import FloorResult, FloorRun, default_floors
 
@@ -15,15 +16,19 @@ FLOOR_SHARE = 0.25  # of the budget at most
 
 
 def start_floors(run: Sitting, seconds: float | None) -> FloorRun | None:
-    limit = None if seconds is None else max(3.0, FLOOR_SHARE * seconds)
-    auto = run.request.floors == "auto"
+    """Start the floors that are still to do. A run of floors alone gives them its whole budget, and has them predict
+    the test inputs too: the predictions lie under the seal until ``reveal``, which need not train them again."""
+    alone, auto = run.request.only_floors, run.request.floors == "auto"
+    limit = None if seconds is None else max(3.0, (1.0 if alone else FLOOR_SHARE) * seconds)
     names = default_floors(run.train, seconds=limit) if auto else run.request.floors
     names = tuple(n for n in names if f"floor:{n}" not in run.record["arms"])
     if not names:
         return None
-    return FloorRun.start(
-        run.train, {"validation": run.validation}, names, seed=run.request.seeds[0], seconds=limit, threads=1
-    )
+    queries = {"validation": run.validation}
+    if alone and run.record["task"]["rows"]["test"]:
+        queries["test"] = replace(run.folder.part("test"), y=None)
+    threads = (run.request.threads or 1) if alone else 1
+    return FloorRun.start(run.train, queries, names, seed=run.request.seeds[0], seconds=limit, threads=threads)
 
 
 def sharing(run: Sitting, floors: FloorRun | None) -> Callable[[float], None]:
@@ -60,10 +65,10 @@ def _keep_floor(run: Sitting, result: FloorResult) -> None:
             "validation", arm, seed, rows=validation_rows(run), prediction=prediction, data=run.validation,
             metric=run.metric.name, selected_on="train", protocol=run.protocol,
         )  # fmt: skip
+        if "test" in result.predictions:
+            run.folder.seal(result.name, result.predictions["test"])
         score = run.metric.score(prediction, np.asarray(run.validation.y), run.validation.units)
-        keep_scores(
-            run.record, further_scores(run.record, prediction, run.validation, "validation", arm, seed, "train")
-        )
+        keep_scores(run.record, scores_of(run.record, prediction, run.validation, "validation", arm, seed, "train"))
     run.record["arms"][arm] = {"role": "floor", **result.as_dict()}
     run.save()
     run.event("floor", arm=arm, label=result.label, status=result.status, seconds=result.seconds, score=score,

@@ -100,8 +100,10 @@ def prepare(
         ],
         "backbone": None,
         "proxy": None,
-        "method": {"name": method.name, "summary": method.summary, "paper": method.paper,
-                   "stages": [s.model_dump(mode="json") for s in method.stages]},
+        "method": {} if request.only_floors else {
+            "name": method.name, "summary": method.summary, "paper": method.paper,
+            "stages": [s.model_dump(mode="json") for s in method.stages],
+        },
         "config": origins(request, origin_of(request) | (given or {}), metric=metric.name, task=dataset.kind,
                           split=carved.strategy),
         "budget": {"asked": budget.text, "seconds": budget.seconds, "steps": budget.steps, "used": 0.0, "parts": {}},

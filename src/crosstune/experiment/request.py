@@ -38,7 +38,8 @@ class Request(BaseModel):
     settings). settings: overrides of the method, keys like ``align.steps``. fractions: train, validation, test. proxy:
     labelled source data: "auto" (by the body's modality), "none", a name, or a path, which is kept absolute so that a
     run can be resumed from anywhere. threads: of the CPU, None = torch's choice. attention: of decoders, None = the
-    body's own. checkpoint_seconds: how often the state within an arm is kept.
+    body's own. checkpoint_seconds: how often the state within an arm is kept. only_floors: no model at all, the
+    floors alone in the whole budget.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +64,7 @@ class Request(BaseModel):
     attention: Literal["causal", "bidirectional"] | None = None
     checkpoint_seconds: float = Field(default=15.0, ge=0)
     task: TaskChoice | None = None
+    only_floors: bool = False
 
     @field_validator("proxy")
     @classmethod
@@ -110,8 +112,9 @@ class Request(BaseModel):
         """Hash of the resolved configuration and the data: equal digests mean the same run."""
         # how often to save and where the files lie decide nothing
         request = self.model_dump(mode="json", exclude={"checkpoint_seconds": True, "task": {"data"}})
-        if self.task is None:
-            del request["task"]
+        for later in ("task", "only_floors"):  # runs of before have the digest they had
+            if not request[later]:
+                del request[later]
         content = {"request": request, "method": self.resolved_method().model_dump(mode="json")}
         text = json.dumps(content, sort_keys=True) + data_digest
         return hashlib.sha256(text.encode()).hexdigest()

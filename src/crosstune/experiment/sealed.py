@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from crosstune.errors import DataError, RunError
-from crosstune.experiment.further import further_scores, keep_scores, own_scores, predictor
 from crosstune.experiment.request import Request
+from crosstune.experiment.scoring import keep_scores, own_scores, predictor, scores_of
 from crosstune.experiment.sitting import silent
 from crosstune.floors import run_floors
 from crosstune.metrics import get_metric
@@ -168,29 +168,38 @@ def _score_test(folder: RunFolder, record: dict[str, Any], notify: Callable[...,
             prediction = model.predict_canonical(test)
             folder.save_predictions("test", arm, seed, rows=rows, prediction=prediction, data=test, metric=metric.name,
                                     selected_on=selected_on, protocol=protocol)  # fmt: skip
-            scores += further_scores(record, prediction, test, "test", arm, seed, selected_on)
+            scores += scores_of(record, prediction, test, "test", arm, seed, selected_on)
             scores += own_scores(request, record, predictor(model.model, test), "test", arm, seed, notify)
-    floors = [
-        name.removeprefix("floor:")
-        for name, e in record["arms"].items()
-        if e["role"] == "floor" and e["status"] == "ok"
-    ]
-    if floors:
-        notify(kind="message", text="test: floors, fitted again on the same training rows")
+    floors = [n for n, e in record["arms"].items() if e["role"] == "floor" and e["status"] == "ok"]
+    for name, prediction in _floors_on_test(folder, record, floors, test, notify).items():
         seed = record["seeds"][0]
-        # what a floor was allowed decides what it cuts: the same plan gives the same model again
-        planned = {n: record["arms"][f"floor:{n}"].get("planned") for n in floors}
-        results = run_floors(
-            folder.part("train"), {"test": test}, floors, seed=seed, threads=1,
-            planned={n: p for n, p in planned.items() if p is not None},
-        )  # fmt: skip
-        for name, result in results.items():
-            if result.status == "ok":
-                folder.save_predictions("test", f"floor:{name}", seed, rows=rows, prediction=result.predictions["test"],
-                                        data=test, metric=metric.name, selected_on="train",
-                                        protocol=protocol)  # fmt: skip
-                scores += further_scores(
-                    record, result.predictions["test"], test, "test", f"floor:{name}", seed, "train"
-                )
+        folder.save_predictions("test", name, seed, rows=rows, prediction=prediction, data=test, metric=metric.name,
+                                selected_on="train", protocol=protocol)  # fmt: skip
+        scores += scores_of(record, prediction, test, "test", name, seed, "train")
     keep_scores(record, scores)
     folder.update(scores=record.get("scores", []))
+
+
+def _floors_on_test(
+    folder: RunFolder, record: dict[str, Any], arms: list[str], test: Dataset, notify: Callable[..., None]
+) -> dict[str, np.ndarray]:
+    """Arm -> prediction of the test rows: what was laid under the seal, else from the floor trained again."""
+    found: dict[str, np.ndarray] = {}
+    again = []
+    for arm in arms:
+        name = arm.removeprefix("floor:")
+        kept = folder.sealed(name)
+        if kept is None:
+            again.append(name)
+        else:
+            found[arm] = kept
+    if again:
+        notify(kind="message", text="test: floors, fitted again on the same training rows")
+        # what a floor was allowed decides what it cuts: the same plan gives the same model again
+        planned = {n: record["arms"][f"floor:{n}"].get("planned") for n in again}
+        results = run_floors(
+            folder.part("train"), {"test": test}, again, seed=record["seeds"][0], threads=1,
+            planned={n: p for n, p in planned.items() if p is not None},
+        )  # fmt: skip
+        found |= {f"floor:{n}": r.predictions["test"] for n, r in results.items() if r.status == "ok"}
+    return found

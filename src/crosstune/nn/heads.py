@@ -95,6 +95,8 @@ class FieldHead(nn.Module):
         raw_width: int = 0,
         rank: int = 0,
         ragged: bool = False,
+        *,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.ragged = ragged
@@ -110,6 +112,8 @@ class FieldHead(nn.Module):
         if raw_width:
             self.raw_features = Standardiser(raw_width)
             self.skip_in = nn.Linear(raw_width, rank, bias=False)
+            # as torch does it, but from a named stream: a run is a function of its seed
+            nn.init.kaiming_uniform_(self.skip_in.weight, a=math.sqrt(5), generator=generator)
             self.skip_out = nn.Linear(rank, out_channels * math.prod(out_size))
             nn.init.zeros_(self.skip_out.weight)
             nn.init.zeros_(self.skip_out.bias)

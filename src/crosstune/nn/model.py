@@ -82,7 +82,7 @@ class CrossModalModel(nn.Module):
         raw_width = self.raw.width if self.raw is not None else 0
         if config.kind in FIELD_KINDS:
             self.head = FieldHead(body.widths, config.plan, config.outputs, config.out_size, raw_width, config.rank,
-                                  config.ragged)  # fmt: skip
+                                  config.ragged, generator=generator)  # fmt: skip
         else:
             self.head = PooledHead(body.widths, config.outputs, raw_width)
         self.scaler = TargetScaler(config.outputs) if config.kind in ("regression", "dense") else None

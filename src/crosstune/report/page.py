@@ -29,7 +29,7 @@ def write_html(path: str | Path) -> Path:
     """
     record = read_run(path)
     target = record.path / "report.html"
-    _write_atomically(target, render_html(record))
+    write_atomically(target, render_html(record))
     return target
 
 
@@ -80,7 +80,7 @@ def render_html(record: RunRecord) -> str:
     return environment().get_template("report.html.j2").render(context)
 
 
-def _write_atomically(target: Path, text: str) -> None:
+def write_atomically(target: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:

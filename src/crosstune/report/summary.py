@@ -151,7 +151,7 @@ def further_of(record: RunRecord, split: str) -> tuple[Further, ...]:
     """The entries of run.json's ``scores`` on one split, by arm and metric, in the order of the arms."""
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for entry in record.run.get("scores") or ():
-        if isinstance(entry, Mapping) and entry.get("split") == split:
+        if isinstance(entry, Mapping) and entry.get("split") == split and entry.get("metric") != record.metric:
             found.setdefault((str(entry.get("arm")), str(entry.get("metric"))), []).append(entry)
     order = {name: i for i, name in enumerate(record.arms)}
     out = []

@@ -69,7 +69,7 @@ class RunFolder:
         if self._lock is not None:
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = _claim(self.path / ".lock")
+        self._lock = claim(self.path / ".lock")
         sweep(self.path)
 
     def unlock(self) -> None:
@@ -149,6 +149,17 @@ class RunFolder:
             raise RunError(f"run {str(self.path)!r} holds no {name} rows", cause="the folder was copied in part")
         return load_dataset(path)
 
+    def seal(self, floor: str, prediction: np.ndarray) -> None:
+        """Keep what a floor said about the sealed test inputs, for ``reveal`` to score."""
+        write_npz(self.path / "sealed" / f"{floor}.npz", prediction=prediction)
+
+    def sealed(self, floor: str) -> np.ndarray | None:
+        path = self.path / "sealed" / f"{floor}.npz"
+        if not path.exists():
+            return None
+        with np.load(path) as saved:
+            return saved["prediction"]
+
     # -- predictions -------------------------------------------------------------------------------------------
     def predictions_path(self, split: str, arm: str, seed: int) -> Path:
         return self.path / "predictions" / f"{split}.{arm.replace(':', '-')}.s{seed}.parquet"
@@ -206,7 +217,7 @@ def _torch_save(state: dict[str, Any], handle: BinaryIO) -> None:
         raise
 
 
-def _claim(path: Path) -> int:
+def claim(path: Path) -> int:
     """The descriptor of ``path``, locked and holding our process number; RunError when another process has it."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

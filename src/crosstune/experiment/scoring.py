@@ -1,5 +1,5 @@
-"""Scores beside the one that decides: the further metrics of a task's protocol, and figures that need more than one
-prediction per row, such as a rollout."""
+"""The scores that run.json keeps: the metric that decides, the further ones of a task's protocol, and figures that need
+more than one prediction per row, such as a rollout."""
 
 from __future__ import annotations
 
@@ -14,26 +14,34 @@ from crosstune.benchmarks.contract import Predict
 from crosstune.errors import CrosstuneError, DataError
 from crosstune.experiment.binding import load_task
 from crosstune.experiment.request import Request
-from crosstune.metrics import get_metric
+from crosstune.metrics import MeanMetric, get_metric
+from crosstune.metrics.bootstrap import interval
 from crosstune.nn.model import CrossModalModel
 from crosstune.records import Dataset, Score, SplitName
 
+MOST_VALUES = 200_000  # predicted values up to which an interval costs no time worth mentioning
 
-def further_scores(
+
+def scores_of(
     record: dict[str, Any], prediction: np.ndarray, data: Dataset, split: SplitName, arm: str, seed: int,
     selected_on: str,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """The protocol's further metrics of one arm, as entries of run.json's ``scores``. One that is undefined for these
-    rows has no value and says why."""
-    found = []
+    """The run's metric and its protocol's further ones for one arm, as entries of run.json's ``scores``. One that is
+    undefined for these rows has no value and says why. Intervals (bootstrap over rows) only where they are cheap."""
     protocol = record["task"].get("protocol", "clean")
-    for name in record["task"].get("also") or ():
+    found = []
+    for name in dict.fromkeys([record["task"]["metric"], *(record["task"].get("also") or ())]):
         score = Score(float("nan"), name, split, selected_on, seed, protocol, rows=len(data))
+        note = None
+        metric, target = get_metric(name), np.asarray(data.y)
         try:
-            score = replace(score, value=get_metric(name).score(prediction, np.asarray(data.y), data.units))
-            found.append(_entry(arm, score))
+            score = replace(score, value=metric.score(prediction, target, data.units))
+            if isinstance(metric, MeanMetric) or prediction.size <= MOST_VALUES:
+                low, high = interval(metric, prediction, target, data.units, seed=0)
+                score = replace(score, low=low, high=high)
         except DataError as problem:
-            found.append(_entry(arm, score, problem.problem))
+            note = problem.problem
+        found.append(_entry(arm, score, note))
     return found
 
 

@@ -1,0 +1,118 @@
+"""crosstune bench run|table|compare"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crosstune.cli import common
+
+bench_app = typer.Typer(
+    name="bench", help="Suites of tasks: sweeps over methods, floors, backbones and seeds, and their tables.",
+    no_args_is_help=True, rich_markup_mode=None,
+)  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(bench_app)
+
+
+@bench_app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="pdebench, nas_bench_360, ...")],
+    out: Annotated[str, typer.Option("--out", "-o", help="The folder of the sweep.")],
+    methods: Annotated[
+        str, typer.Option(help="Methods and floors, comma-separated: recraft,finetune,nearest.")
+    ] = "recraft",
+    tasks: Annotated[str | None, typer.Option(help="Of the suite; those of the scale otherwise.")] = None,
+    backbones: Annotated[str, typer.Option(help="Names, folders or hub ids, comma-separated.")] = "minilm",
+    seeds: Annotated[str | None, typer.Option(help="How many (3), or which (0,4,7); else the scale's.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Per job: 4m, 90s, or 200steps; as the scale says otherwise.")
+    ] = None,
+    protocol: Annotated[str, typer.Option(help="clean, shipped or official.")] = "clean",
+    scale: Annotated[str, typer.Option(help="How large: small, full, ... as the suite has them.")] = "small",
+    data: Annotated[
+        str | None, typer.Option("--data", help="Folder with the data of the tasks; generated into OUT/data otherwise.")
+    ] = None,
+    limit: common.LimitRows = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a setting of the methods that have it; repeatable.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="Where jobs run (local, inline).")] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Jobs at once.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=1, help="CPU threads of a job; part of its identity, since they order its sums.")
+    ] = 1,
+    checkpoint_every: Annotated[str, typer.Option(help="How often a job keeps its state (15s, 0.2s, 1m).")] = "15s",
+    reveal: Annotated[bool, typer.Option("--reveal/--no-reveal", help="Score each job's test at its end.")] = True,
+    retry: Annotated[bool, typer.Option("--retry", help="Do jobs that failed again.")] = False,
+    json: common.Json = False,
+) -> None:
+    """Run a suite: every task with every method or floor, backbone and seed, each a run of its own.
+
+    Killed, interrupted or moved, the same command goes on: what is in OUT/records.jsonl is not done again.
+    """
+    from crosstune.cli.sweeping import Watcher, plan
+    from crosstune.experiment.sweep.conduct import conduct, get_engine
+
+    get_engine(engine)
+    with Watcher() as watcher:
+        jobs, described = plan(
+            suite, Path(out), methods=methods, tasks=tasks, backbones=backbones, seeds=seeds, budget=budget,
+            protocol=protocol, scale=scale, data=data, limit=limit, settings=settings, threads=threads,
+            workers=workers, checkpoint_every=checkpoint_every, watcher=watcher,
+        )  # fmt: skip
+        tally = conduct(
+            jobs, out, engine=engine, workers=workers, opens_test=reveal, retry=retry, described=described,
+            on_job=watcher.job, say=watcher.begins,
+        )  # fmt: skip
+    if json:
+        common.emit({"out": out, "jobs": tally.jobs, "done_now": tally.fresh, "states": tally.counts()})
+        return
+    states = ", ".join(f"{count} {state}" for state, count in sorted(tally.counts().items()))
+    print(f"{tally.jobs} jobs: {states}; {tally.fresh} done now\n")
+    from crosstune.report import sweep as tables
+
+    print(tables.render_table(tables.table_of(tables.read_records(out))))
+
+
+@bench_app.command()
+def table(
+    out: Annotated[str, typer.Argument(help="The folder of a sweep (or its records.jsonl); or a suite, with --out.")],
+    records: Annotated[str | None, typer.Option("--out", "-o", help="The folder, when a suite is named.")] = None,
+    split: Annotated[str | None, typer.Option(help="validation or test; the test where it was opened.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Another than the tasks' own.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="clean, shipped or official; what most records have.")] = None,
+    csv: Annotated[str | None, typer.Option(help="Write every cell to this CSV file.")] = None,
+    html: Annotated[str | None, typer.Option(help="Write the table to this HTML file.")] = None,
+    json: common.Json = False,
+) -> None:
+    """Mean, spread and interval over seeds, average rank, and cost of every method or floor on every task."""
+    from crosstune.report import sweep as tables
+
+    found = tables.table_of(tables.read_records(records or out), split=split, metric=metric, protocol=protocol)
+    if csv:
+        tables.write_text(csv, tables.render_csv(found))
+    if html:
+        tables.write_text(html, tables.render_html(found))
+    common.emit(found.as_dict()) if json else print(tables.render_table(found))
+
+
+@bench_app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="A method or floor, or the folder (or records.jsonl) of a sweep.")],
+    b: Annotated[str, typer.Argument(help="Another one.")],
+    out: Annotated[str | None, typer.Option("--out", "-o", help="The folder, when methods are named.")] = None,
+    split: Annotated[str | None, typer.Option(help="validation or test; the test where it was opened.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Another than the tasks' own.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="clean, shipped or official.")] = None,
+    json: common.Json = False,
+) -> None:
+    """Paired differences of two methods, or of two sweeps, on the same tasks and seeds; wins, ties and losses."""
+    from crosstune.report import compare as comparing
+
+    found = comparing.compare(a, b, out, split=split, metric=metric, protocol=protocol)
+    common.emit(found.as_dict()) if json else print(comparing.render(found))

@@ -1,0 +1,1 @@
+"""Where jobs run: one engine per file, found by its ``ENGINE``."""

@@ -1,0 +1,183 @@
+"""Two contestants, or two sweeps, against each other: paired by task and seed; wins, ties and losses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from crosstune.discovery import suggest
+from crosstune.errors import UsageError
+from crosstune.report.sweep import NAME, Record, bootstrap_mean, read_records, selected
+from crosstune.report.words import number
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One contestant's (or two contestants') figures on one task, on the seeds both have.
+
+    difference: mean over seeds of error of b minus error of a, so above zero a is better; low, high: percentile
+    bootstrap over seeds, None below three. wins, losses: seeds on which a, b has the smaller error. outcome: of a:
+    "win" or "loss" when the interval (or, without one, every seed) says so, else "tie".
+    """
+
+    task: str
+    what: str
+    metric: str
+    seeds: tuple[int, ...]
+    a: float
+    b: float
+    difference: float
+    low: float | None
+    high: float | None
+    wins: int
+    losses: int
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """a, b: what is compared. relative: geometric mean over tasks of error a / error b, None when an error is zero."""
+
+    a: str
+    b: str
+    protocol: str
+    split: str
+    pairs: tuple[Pair, ...]
+    win: int
+    tie: int
+    loss: int
+    relative: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(
+    a: str, b: str, folder: str | None = None, *, split: str | None = None, metric: str | None = None,
+    protocol: str | None = None,
+) -> Comparison:  # fmt: skip
+    """Two methods or floors of the sweep in ``folder``, or, when ``a`` and ``b`` are sweeps, each contestant of one
+    with itself in the other. UsageError for names that are not there, or when nothing can be paired."""
+    if _is_sweep(a) and _is_sweep(b):
+        sides = [selected(read_records(path), split=split, metric=metric, protocol=protocol) for path in (a, b)]
+        (first, protocol, split), (second, other_protocol, other_split) = sides
+        if (protocol, split) != (other_protocol, other_split):
+            raise UsageError(
+                f"{a!r} has protocol {protocol!r} on {split}, {b!r} has {other_protocol!r} on {other_split}",
+                fix="name what both have: --protocol clean --split validation",
+            )
+        pairs = _pairs({(r.task, r.contestant): r.contestant for r in first}, first, second)
+    else:
+        if folder is None:
+            raise UsageError(
+                f"where are the records of {a!r} and {b!r}?", cause="two methods were named and no sweep",
+                fix=f"crosstune bench compare {a} {b} --out FOLDER",
+            )  # fmt: skip
+        kept, protocol, split = selected(read_records(folder), split=split, metric=metric, protocol=protocol)
+        one, two = (_contestant(name, kept) for name in (a, b))
+        first = [r for r in kept if r.contestant == one]
+        second = [_renamed(r, one) for r in kept if r.contestant == two]
+        pairs = _pairs({(r.task, one): f"{one} - {two}" for r in first}, first, second)
+    if not pairs:
+        raise UsageError(f"{a!r} and {b!r} have no task and seed in common", fix="run both on the same tasks and seeds")
+    outcomes = [p.outcome for p in pairs]
+    return Comparison(
+        a, b, protocol, split, tuple(pairs), outcomes.count("win"), outcomes.count("tie"), outcomes.count("loss"),
+        _relative(pairs),
+    )  # fmt: skip
+
+
+def _is_sweep(text: str) -> bool:
+    return (Path(text) / NAME).is_file() or (text.endswith(".jsonl") and Path(text).is_file())
+
+
+def _contestant(name: str, records: Iterable[Record]) -> str:
+    """The contestant of this name: as tables print it, or a method that ran on one backbone only."""
+    known = dict.fromkeys(r.contestant for r in records)
+    short = [c for c in known if c == name or c.split(" (")[0] == name]
+    if name in known:
+        return name
+    if len(short) == 1:
+        return short[0]
+    if short:
+        raise UsageError(f"{name!r} ran on several backbones", fix=f"name one: {', '.join(map(repr, short))}")
+    raise UsageError(
+        f"{name!r} has no records here", fix=suggest(name, [*dict.fromkeys(c.split(" (")[0] for c in known), *known])
+    )
+
+
+def _renamed(record: Record, contestant: str) -> Record:
+    from dataclasses import replace
+
+    method, _, backbone = contestant.partition(" (")
+    return replace(record, method=method, backbone=backbone.rstrip(")") or None)
+
+
+def _pairs(wanted: dict[tuple[str, str], str], first: list[Record], second: list[Record]) -> list[Pair]:
+    def errors(records: list[Record]) -> dict[tuple[str, str], dict[int, float]]:
+        out: dict[tuple[str, str], dict[int, float]] = {}
+        for r in records:
+            if r.error is not None:
+                out.setdefault((r.task, r.contestant), {})[r.seed] = float(r.error)
+        return out
+
+    one, two = errors(first), errors(second)
+    metric = {r.task: str(r.metric) for r in first}
+    pairs = []
+    for key, what in wanted.items():
+        seeds = tuple(sorted(set(one.get(key, {})) & set(two.get(key, {}))))
+        if not seeds:
+            continue
+        gaps = [two[key][s] - one[key][s] for s in seeds]
+        mean = math.fsum(gaps) / len(gaps)
+        interval = bootstrap_mean(gaps)
+        low, high = interval or (None, None)
+        wins, losses = sum(g > 0 for g in gaps), sum(g < 0 for g in gaps)
+        pairs.append(
+            Pair(
+                key[0], what, metric[key[0]], seeds, math.fsum(one[key][s] for s in seeds) / len(seeds),
+                math.fsum(two[key][s] for s in seeds) / len(seeds), mean, low, high, wins, losses,
+                _outcome(gaps, interval),
+            )
+        )  # fmt: skip
+    return pairs
+
+
+def _outcome(gaps: list[float], interval: tuple[float, float] | None) -> str:
+    if interval is None:
+        return "win" if min(gaps) > 0 else "loss" if max(gaps) < 0 else "tie"
+    return "win" if interval[0] > 0 else "loss" if interval[1] < 0 else "tie"
+
+
+def _relative(pairs: list[Pair]) -> float | None:
+    if any(p.a <= 0 or p.b <= 0 for p in pairs):
+        return None
+    return math.exp(math.fsum(math.log(p.a / p.b) for p in pairs) / len(pairs))
+
+
+def render(found: Comparison) -> str:
+    """Plain text, one line per task."""
+    lines = [
+        f"{found.a} against {found.b}; protocol {found.protocol}, {found.split}; errors, lower is better",
+        "difference: error of the second minus error of the first, above zero the first is better; "
+        "[95 % bootstrap interval over seeds]",
+        "",
+    ]
+    width = max(len(p.task) for p in found.pairs)
+    named = len({p.what for p in found.pairs}) > 1
+    for p in found.pairs:
+        span = "" if p.low is None or p.high is None else f" [{number(p.low, sign=True)}, {number(p.high, sign=True)}]"
+        lines.append(
+            f"{p.task:{width}}  {p.what + '  ' if named else ''}{number(p.a)} against {number(p.b)}  "
+            f"difference {number(p.difference, sign=True)}{span}  {p.outcome} "
+            f"({p.wins} of {len(p.seeds)} seed{'s' * (len(p.seeds) != 1)} better, {p.losses} worse)"
+        )
+    lines += ["", f"{found.win} won, {found.tie} tied, {found.loss} lost"]
+    if found.relative is not None:
+        lines.append(f"error of the first relative to the second, geometric mean over tasks: {found.relative:.3f}")
+    if any(len(p.seeds) < 3 for p in found.pairs):
+        lines.append("note: fewer than three seeds on some tasks; there, win or loss means every seed says so")
+    return "\n".join(lines)

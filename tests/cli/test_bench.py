@@ -1,0 +1,229 @@
+"""Sweeps through the command line: killed at random moments, interrupted, resumed; their tables; their refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crosstune import benchmarks, discovery
+from crosstune.report import sweep as tables
+
+from . import support
+from .test_kill import FORKS, _work, alive, children, leftovers
+
+SUITES = Path(__file__).parents[1] / "suites"
+# 2 tasks x 2 methods x 3 seeds; a floor would cost a process each
+TWELVE = (
+    "bench", "run", "tiny", "--methods", "recraft,finetune", "--backbones", "twin-bert", "--seeds", "3", "--budget",
+    "12steps", "--set", "align.source_points=48", "--set", "align.target_points=24", "--set", "align.steps=4", "--set",
+    "align.distortion_steps=3", "--set", "source_head.labels=topics", "--set", "source_head.iterations=2", "--set",
+    "fit.head_init=zero", "--set", "fit.body_rate=0.001", "--set", "fit.dropout=true", "--checkpoint-every", "0.01s",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def suites() -> Iterator[None]:
+    before = os.environ.get("CROSSTUNE_SUITES")
+    os.environ["CROSSTUNE_SUITES"] = str(SUITES)  # for the workers
+    benchmarks.__path__.append(str(SUITES))
+    discovery.discover.cache_clear()
+    yield
+    benchmarks.__path__.remove(str(SUITES))
+    discovery.discover.cache_clear()
+    os.environ.pop("CROSSTUNE_SUITES")
+    if before is not None:
+        os.environ["CROSSTUNE_SUITES"] = before
+
+
+def _with_suites(log: str, environment: dict[str, str], arguments: list[str]) -> None:
+    """Like the victims of test_kill: a forked process that has everything imported, and the tiny suite too."""
+    benchmarks.__path__.append(str(SUITES))
+    discovery.discover.cache_clear()
+    _work(log, environment, arguments)
+
+
+class Sweep:
+    """A sweep in a process of its own."""
+
+    def __init__(self, out: Path, *arguments: str | Path) -> None:
+        self.out, self.log = out, out.parent / "log"
+        self.process = FORKS.Process(
+            target=_with_suites, args=(str(self.log), support.environment(), [str(a) for a in arguments])
+        )
+        self.process.start()
+        assert self.process.pid is not None
+        self.pid: int = self.process.pid
+
+    def wait_until(self, moment: Callable[[], bool]) -> bool:
+        while not moment():
+            if not self.process.is_alive():
+                return False
+            time.sleep(0.005)
+        return True
+
+    def end(self) -> int:
+        self.process.join()
+        assert self.process.exitcode is not None
+        return self.process.exitcode
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.end()
+
+
+def recorded(out: Path) -> int:
+    path = out / "records.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def events(out: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in out.glob("jobs/*/events.jsonl"))
+
+
+def figures(out: Path) -> dict[str, Any]:
+    """The table, but for what a clock and a memory gauge say."""
+    found = tables.table_of(tables.read_records(out)).as_dict()
+    for cell in found["cells"]:
+        cell["seconds"] = cell["peak_mib"] = None
+    return found
+
+
+def weights(out: Path) -> dict[str, str]:
+    return {name: digest for name, digest in support.results(out).items() if name.startswith("jobs")}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """The twelve jobs without a kill, one after another in this process."""
+    from crosstune.cli import main
+
+    out = tmp_path_factory.mktemp("whole") / "sweep"
+    assert main([*TWELVE, "--engine", "inline", "--out", str(out)]) == 0
+    return out
+
+
+def test_killed_at_random_moments_the_table_is_that_of_an_uninterrupted_sweep(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    command = (*TWELVE, "--engine", "inline", "--out", out)
+    rng = random.Random(0)
+    kills, seen = 0, 0
+    while kills < 5:
+        sweep = Sweep(out, *command)
+        more = rng.randrange(5, 60)  # lines in the events of jobs: a moment within a job, mostly
+        if not sweep.wait_until(lambda most=seen + more: events(out) >= most):  # type: ignore[misc]
+            break
+        time.sleep(0.02 * rng.random())
+        sweep.kill()
+        kills, seen = kills + 1, events(out)
+        if rng.random() < 0.5 and recorded(out):  # a record torn in the middle
+            text = (out / "records.jsonl").read_bytes()
+            (out / "records.jsonl").write_bytes(text[: len(text) - rng.randrange(1, 400)])
+    assert kills >= 4
+    assert Sweep(out, *command).end() == 0, (tmp_path / "log").read_text()
+    assert figures(out) == figures(whole)
+    assert weights(out) == weights(whole)
+    assert len(weights(out)) > 24
+    assert leftovers(out) == []
+    # nothing was fitted twice: every job's test was opened once, and its steps were counted once
+    for run in (out / "jobs").iterdir():
+        record = support.record(run)
+        assert record["status"] == "complete"
+        assert all(arm["steps"] == 12 for arm in record["arms"].values())
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_figures_and_do_not_outlive_a_killed_sweep(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    command = (*TWELVE, "--engine", "local", "--workers", "2", "--out", out)
+    sweep = Sweep(out, *command)
+    assert sweep.wait_until(lambda: recorded(out) >= 1), sweep.log.read_text()
+    workers = children(sweep.pid)
+    assert len(workers) == 2
+    sweep.kill()
+    for _ in range(400):
+        if not any(alive(pid) for pid in workers):
+            break
+        time.sleep(0.05)
+    assert not any(alive(pid) for pid in workers)
+    # another engine, and Ctrl-C on the way
+    sweep = Sweep(out, *TWELVE, "--engine", "local", "--out", out)
+    before = recorded(out)
+    assert sweep.wait_until(lambda: recorded(out) > before), sweep.log.read_text()
+    os.kill(sweep.pid, signal.SIGINT)
+    assert sweep.end() == 130, sweep.log.read_text()
+    assert "the same command goes on" in sweep.log.read_text()
+    assert "Traceback" not in sweep.log.read_text()
+    assert Sweep(out, *TWELVE, "--engine", "inline", "--out", out).end() == 0
+    assert figures(out) == figures(whole)
+    assert weights(out) == weights(whole)
+
+
+def test_a_second_call_does_nothing_and_a_wider_one_does_the_rest(whole: Path, tmp_path: Path, capsys: Any) -> None:
+    import shutil
+
+    out = Path(shutil.copytree(whole, tmp_path / "sweep"))
+    code, said, _ = support.call(capsys, *TWELVE, "--engine", "inline", "--out", out, "--json")
+    assert (code, json.loads(said)["done_now"]) == (0, 0)
+    code, said, err = support.call(capsys, *TWELVE, "--engine", "inline", "--seeds", "4", "--out", out, "--json")
+    assert code == 0
+    assert json.loads(said) == {"out": str(out), "jobs": 16, "done_now": 4, "states": {"ok": 16}}
+    assert err.count(" of 16 ") == 4
+    assert len(json.loads((out / "sweep.json").read_text())["asked"]) == 2
+
+
+def test_table_and_compare(whole: Path, tmp_path: Path, capsys: Any) -> None:
+    code, out, _ = support.call(capsys, "bench", "table", whole)
+    assert code == 0
+    assert "average rank over 2 tasks" in out
+    html, csv = tmp_path / "t.html", tmp_path / "t.csv"
+    code, out, _ = support.call(capsys, "bench", "table", whole, "--html", html, "--csv", csv, "--json")
+    assert code == 0
+    assert json.loads(out)["split"] == "test"
+    assert "tiny/shift" in html.read_text()
+    assert csv.read_text().count("\n") == 5
+    code, out, _ = support.call(capsys, "bench", "table", whole, "--metric", "rollout rmse", "--split", "validation")
+    assert code == 0
+    assert "tiny/shift  (rollout rmse)" in out
+    code, out, _ = support.call(capsys, "bench", "compare", "recraft", "finetune", "--out", whole, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["win"] + found["tie"] + found["loss"] == 2
+    code, out, _ = support.call(capsys, "bench", "compare", whole, whole)
+    assert code == 0
+    assert "0 won, 4 tied, 0 lost" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("bench", "run", "tinny", "-o", "OUT"), 2, "did you mean 'tiny'"),
+        (("bench", "run", "tiny", "-o", "OUT", "--methods", "recrat"), 2, "did you mean 'recraft'"),
+        (("bench", "run", "tiny", "-o", "OUT", "--tasks", "wavs"), 2, "did you mean 'tiny/waves'"),
+        (("bench", "run", "tiny", "-o", "OUT", "--scale", "big"), 2, "known: one, small"),
+        (("bench", "run", "tiny", "-o", "OUT", "--protocol", "official"), 2, "use one of: clean, shipped"),
+        (("bench", "run", "tiny", "-o", "OUT", "--budget", "soon"), 2, "--budget 4m"),
+        (("bench", "run", "tiny", "-o", "OUT", "--engine", "ray2"), 2, "unknown engine"),
+        (("bench", "run", "tiny", "-o", "OUT", "--seeds", "x"), 2, "--seeds 3"),
+        (("bench", "run", "tiny", "-o", "OUT", "--set", "fit.patienc=1"), 2, "did you mean 'patience'"),
+        (("bench", "run", "tiny", "-o", "OUT", "--data", "EMPTY"), 3, "does not hold the data of tiny/shift"),
+        (("bench", "table", "OUT"), 2, "no records at"),
+        (("bench", "compare", "a", "b"), 2, "--out FOLDER"),
+        (("bench", "compare", "recraft", "finetun", "--out", "WHOLE"), 2, "did you mean"),
+        (("bench", "table", "WHOLE", "--protocol", "official"), 3, "there are: clean/test"),
+    ],
+)  # fmt: skip
+def test_refusals(arguments: tuple[str, ...], code: int, words: str, whole: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "empty").mkdir()
+    places = {"OUT": tmp_path / "out", "EMPTY": tmp_path / "empty", "WHOLE": whole}
+    got, _, err = support.call(capsys, *(places.get(a, a) for a in arguments))
+    assert got == code, err
+    assert words in err
+    assert not (tmp_path / "out").exists()

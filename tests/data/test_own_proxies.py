@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import sys
 import types
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from scipy.io import wavfile
 from crosstune.data.proxies import AudioProxy, ImageProxy, TextProxy, Wanted, balanced, choose
 from crosstune.data.proxies.cifar10 import PROXY as CIFAR10
 from crosstune.data.proxies.own import OwnProxy
+from crosstune.data.proxies.reading.refusal import read_each
 from crosstune.discovery import discover
 from crosstune.errors import CrosstuneError, DataError, UsageError, WeightsError
 
@@ -303,6 +306,28 @@ def test_archives_that_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"")
     refused(path, "empty")
     refused(f"{archive(path, X=x, y=[0, 1, 0, 1])}::a,b", "belong to tables")
+
+
+def test_an_archive_that_claims_to_be_huge(tmp_path: Path) -> None:
+    """The header says a million million pictures; nothing of that size is behind it."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (10**12, 3, 8, 8)}
+    )  # fmt: skip
+    labels = io.BytesIO()
+    np.save(labels, np.arange(4) % 2)
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as file:
+        file.writestr("X.npy", header.getvalue() + b"\0" * 100)
+        file.writestr("y.npy", labels.getvalue())
+    refused(tmp_path / "d.npz", "cannot be read as npz")
+
+
+def test_files_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
+    def closed(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with pytest.raises(DataError, match=r"a/x\.txt: Permission denied"):
+        read_each(tmp_path, [tmp_path / "a" / "x.txt"], closed)
 
 
 # -- tables ----------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ What is kept. Hidden means and token means of every row: a few MB. Tokens, which
 every row, of images and sounds from ``TOKEN_ROWS`` rows. Only the means are cached; the tokens are made again.
 
 How many rows. All 2,048 for small bodies; fewer, at least 256, where these would cost more than ``WORK`` operations
-(two per parameter and token), which is a minute or two of two CPU cores. On an accelerator always 2,048.
+(two per parameter and token): about a minute of two CPU cores with nothing else to do. On an accelerator always 2,048.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ROWS, FEWEST_ROWS = 2048, 256
 TOKENS = 32  # of a text
 TOKEN_ROWS = 512
 MOST_VALUES = 2**25
-WORK = 8e12
+WORK = 4e12
 FORMAT = 2  # of the cache
 
 

@@ -25,6 +25,8 @@ def read_each(root: Path, files: Sequence[Path], read: Callable[[Path], T]) -> l
             good.append(read(path))
         except BadFile as reason:
             bad.append(f"{path.relative_to(root)}: {reason}")
+        except OSError as problem:  # no permission, a disk error, removed meanwhile
+            bad.append(f"{path.relative_to(root)}: {problem.strerror or type(problem).__name__}")
     if bad:
         rest = f"\n- and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
         raise DataError(

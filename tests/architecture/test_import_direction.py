@@ -18,7 +18,8 @@ FLOORS = [
     {"ot", "information", "nn", "metrics"},
     {"data", "backbones", "bounds"},
     {"assembly", "stages"},
-    {"methods", "floors", "benchmarks"},
+    {"methods", "floors"},
+    {"benchmarks"},  # tasks judge themselves by floors
     {"runs"},
     {"experiment"},
     {"report"},
@@ -124,7 +125,7 @@ def test_every_room_of_the_map_is_found_or_to_come() -> None:
         ("nn.model", "from crosstune import CrossModalClassifier", "an arrow up"),
         ("runs.folder", "pick('crosstune.experiment', 'X')", "an arrow up"),
         ("floors.linear", "from crosstune.methods import methods", "sideways on floor 4"),
-        ("estimators", "from crosstune.cli import main", "sideways on floor 8"),
+        ("estimators", "from crosstune.cli import main", "sideways on floor 9"),
         ("assembly", "from crosstune.stages.state import State", "sideways on floor 3"),
         ("stages.fit", "from crosstune.stages.align import token_means", "a stage imports a stage"),
         ("stages.fit", "from crosstune.stages import align", "a stage imports a stage"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from crosstune.benchmarks.contract import Check
 from crosstune.benchmarks.pdebench.assembling import assemble, terms
+from crosstune.benchmarks.pdebench.irreducible import darcy_answers
 from crosstune.benchmarks.pdebench.layout import STANDARD, Layout
 from crosstune.benchmarks.pdebench.problem import Pair, Problem, Variant, Windows
 from crosstune.benchmarks.pdebench.reading import Trajectories
@@ -64,6 +66,7 @@ PROBLEM = Problem(
     solve=darcy.solve,
     inspect=inspect,
     block=25,
+    answers=partial(darcy_answers, beta=BETA),
 )  # fmt: skip
 
 TASK = assemble(

@@ -70,8 +70,9 @@ class Problem:
     be generated divide the one and are not below the other. usual: (n, resolution) that ``generate`` takes when not
     told, None for the published ones.
     inspect: checks of sample rows beyond the layout. alias: for each sample the first one that is equal to it. revise:
-    whether the file is a superseded revision. as_shipped: what public code does to (X, y), given the rows of the three
-    parts.
+    whether the file is a superseded revision. answers: predictions by name for inputs of the standard variant, from the
+    equation alone, where the input does not determine the target. as_shipped: what public code does to (X, y), given
+    the rows of the three parts.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Problem:
     usual: tuple[int, int] | None = None
     alias: Alias | None = None
     revise: Callable[[Trajectories], Check | None] = lambda file: None
+    answers: Callable[[np.ndarray], Mapping[str, np.ndarray]] | None = None
     as_shipped: Transform | None = None
 
     @property

@@ -21,6 +21,7 @@ BUMPS = 5
 STORED_AT = 1.75  # time of the stored frame
 STEPS = 32  # of the transient; the error is 1e-3 of what is left of the initial field
 GAMMA = 1.0 - 0.5**0.5  # L-stable two-stage diagonally implicit Runge-Kutta of order two
+LEVELS = (0.1, 10.0)  # between which the mean level of the initial field is uniform
 TEXTURE = 0.2  # relative size of the initial field's deviations from its mean
 
 
@@ -63,7 +64,7 @@ def initial_state(sample: int, resolution: int, seed: int) -> np.ndarray:
     """(R, R) of the transient: a mean level uniform in (0.1, 10) and sixteen random waves of a fifth of it."""
     rng = stream(seed, sample)
     rng.random(3 * BUMPS)  # those of the coefficient
-    level, weights, phases = rng.uniform(0.1, 10.0), rng.standard_normal((4, 4)), 2 * np.pi * rng.random((4, 4))
+    level, weights, phases = rng.uniform(*LEVELS), rng.standard_normal((4, 4)), 2 * np.pi * rng.random((4, 4))
     x = (np.arange(resolution) + 0.5) / resolution
     texture = np.zeros((resolution, resolution))
     for i in range(4):

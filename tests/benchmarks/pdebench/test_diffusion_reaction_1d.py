@@ -76,6 +76,21 @@ def test_published_parameters_leave_a_constant_and_true_growth_moves_it_by_a_fif
     assert abs(np.mean(gap) - 0.216) < 0.03
 
 
+def test_single_precision_freezes_the_growth_of_large_values():
+    """Why published fields hardly react: explicit diffusion asks for steps of 2.4e-7, whose growth rounds to nothing."""
+    start = np.array([0.3, 0.7, 0.8, 0.9])
+    growth = {}
+    for kind in (np.float32, np.float64):
+        u, one, factor = start.astype(kind), kind(1), np.exp(kind(-2.4e-7))
+        for _ in range(20_000):
+            u = one / (one + factor * (one - u) / u)
+        growth[kind] = u - start.astype(kind)
+    exact = solver.grown(start, 20_000 * 2.4e-7) - start
+    np.testing.assert_allclose(growth[np.float64], exact, rtol=1e-6)
+    assert (np.abs(growth[np.float32][1:]) < 0.05 * exact[1:]).all()
+    assert growth[np.float32][0] > 0.5 * exact[0]
+
+
 def test_a_sample_does_not_depend_on_its_company():
     many = solver.solve([2, 3, 4], 64, 0, {"nu": 0.01, "rho": 1.0}).astype(np.float32)
     assert np.array_equal(many[1], solver.solve([3], 64, 0, {"nu": 0.01, "rho": 1.0})[0].astype(np.float32))

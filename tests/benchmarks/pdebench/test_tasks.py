@@ -205,6 +205,18 @@ def test_equal_samples_of_the_published_shallow_water_stay_in_one_part(made):
     assert not parts["clean"][0] & parts["clean"][1]
 
 
+def test_columns_are_compared_in_full_up_to_a_gigabyte(made, monkeypatch):
+    """Two radii that differ in one ring of cells may agree on some of the points."""
+    water = problem_of("pdebench/shallow_water")
+    with opened(made[water.task] / water.file_name(water.standard)) as file:
+        whole = machinery.equal_rows(file)
+        first = file.read(np.arange(24), [0]).reshape(24, -1)
+        assert len(np.unique(whole)) == len(np.unique(first, axis=0))
+        monkeypatch.setattr(machinery, "MOST_COMPARED", 400)
+        thinned = machinery.equal_rows(file)
+    assert len(np.unique(thinned)) < len(np.unique(whole))
+
+
 def test_a_few_equal_training_rows_are_left_out(made, tmp_path):
     source = files(made["pdebench/advection"])[0]
     path = tmp_path / source.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from crosstune.records import Dataset, Split
 from crosstune.seeding import derive_seed
 
 Limit = Mapping[str, int] | None
+MOST_COMPARED = 1 << 30  # bytes of first frames that are compared in full
 
 
 def load(
@@ -49,17 +51,21 @@ def _load_pair(
     test, rest = held_out(problem, file.samples)
     stride = thinning(file, pair.points)
     notes = notes_of(problem, file, variant)
+    twins = None
     if protocol == "clean":
-        parts, strategy = _clean_parts(file, test, rest, seed, notes)
+        twins = equal_rows(file)
+        parts, strategy = _clean_parts(file, test, rest, twins, seed, notes)
     else:
         parts, strategy = (rest, test, test), f"the {problem.layout.holdout} tenth is held out and selects"
     cut = limited(parts, limit)
-    X, y, split_rows = _read(file, pair, stride, cut, one_frame=protocol == "clean")
+    rows = np.unique(np.concatenate(cut))
+    split_rows = [np.searchsorted(rows, part) for part in cut]
+    X, y = _read(file, pair, stride, rows, split_rows[2], one_frame=protocol == "clean")
     if protocol == "shipped" and problem.as_shipped is not None:
         X, y = problem.as_shipped(X, y, split_rows)
     dataset = Dataset(
         X=X, y=y, kind="dense", name=problem.task, source=source_of(file, variant, protocol),
-        groups=_twins(X) if protocol == "clean" else None,
+        groups=None if twins is None else twins[rows],
     )  # fmt: skip
     train, validation, test = split_rows
     return TaskData(dataset, Split(train, validation, test, strategy, seed), tuple(notes))
@@ -120,12 +126,11 @@ def source_of(file: Trajectories, variant: Variant | None, protocol: str) -> dic
 
 
 def _clean_parts(
-    file: Trajectories, test: np.ndarray, rest: np.ndarray, seed: int, notes: list[str]
+    file: Trajectories, test: np.ndarray, rest: np.ndarray, twins: np.ndarray | None, seed: int, notes: list[str]
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], str]:
     """Validation out of the training rows, as many as the test has; where test rows have equal twins among them, whole
     groups of equal rows are dealt out instead."""
     rng = np.random.Generator(np.random.PCG64(derive_seed(seed, "pdebench", "validation")))
-    twins = _twins(file.read(np.arange(file.samples), [0], max(1, file.space[0] // 32)))
     if twins is None:
         twins = np.arange(file.samples)
     apart = rest[~np.isin(twins[rest], twins[test])]
@@ -154,26 +159,31 @@ def _dealt(
     return (a, b, c), "distinct initial states dealt out at random, a tenth each to validation and test"
 
 
-def _twins(X: np.ndarray) -> np.ndarray | None:
-    """(n,) group numbers by equality of rows of X, None where all differ."""
-    flat = np.ascontiguousarray(X.reshape(len(X), -1))
-    keys = flat.view(np.dtype((np.void, flat.dtype.itemsize * flat.shape[1]))).ravel()
-    groups = np.unique(keys, return_inverse=True)[1].reshape(-1)
-    return None if groups.max(initial=-1) + 1 == len(X) else groups.astype(np.int64)
+def equal_rows(file: Trajectories) -> np.ndarray | None:
+    """(samples,) group numbers by equality of the first frames, None where all differ. Files whose first frames have
+    more than a gigabyte are compared on fewer points."""
+    stride = 1
+    while 4 * file.samples * file.channels * np.prod(file.space) / stride ** len(file.space) > MOST_COMPARED:
+        stride *= 2
+    seen: dict[bytes, int] = {}
+    groups = np.empty(file.samples, np.int64)
+    step = max(1, (8 << 20) // (4 * file.channels * int(np.prod(file.space))))
+    for start in range(0, file.samples, step):
+        rows = np.arange(start, min(start + step, file.samples))
+        for row, values in zip(rows, file.read(rows, [0], stride)):
+            groups[row] = seen.setdefault(hashlib.blake2b(values.tobytes(), digest_size=16).digest(), len(seen))
+    return None if len(seen) == file.samples else groups
 
 
 def _read(
-    file: Trajectories, pair: Pair, stride: int, parts: list[np.ndarray], one_frame: bool
-) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """X, y over the rows that take part, and the row numbers of the parts among them."""
-    rows = np.unique(np.concatenate(parts))
-    places = [np.searchsorted(rows, part) for part in parts]
-    both = pair.inputs == pair.targets and (pair.test_frame is None or one_frame)
-    if both:
+    file: Trajectories, pair: Pair, stride: int, rows: np.ndarray, test: np.ndarray, one_frame: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """X, y of samples; test: places of the test rows among them."""
+    if pair.inputs == pair.targets and (pair.test_frame is None or one_frame):
         values = file.read(rows, [0, pair.frame], stride, pair.inputs)
-        return values[:, 0], values[:, 1], places
+        return values[:, 0], values[:, 1]
     X = file.read(rows, [0], stride, pair.inputs)[:, 0]
     y = file.read(rows, [pair.frame], stride, pair.targets)[:, 0]
     if pair.test_frame is not None and not one_frame:
-        y[places[2]] = file.read(rows[places[2]], [pair.test_frame], stride, pair.targets)[:, 0]
-    return X, y, places
+        y[test] = file.read(rows[test], [pair.test_frame], stride, pair.targets)[:, 0]
+    return X, y

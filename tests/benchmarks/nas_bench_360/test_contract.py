@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import shutil
 from pathlib import Path
@@ -144,6 +145,21 @@ def test_rows_left_in_their_files_are_the_same_rows(name, folders, monkeypatch, 
     for other in (lazy, again, stored):
         assert rows_of(eager, np.array([3, 0])) == rows_of(other, np.array([3, 0]))
     assert data.dataset_digest(stored) == data.dataset_digest(lazy)
+
+
+def _read_elsewhere(datasets: dict[str, Dataset], queue) -> None:
+    queue.put({name: rows_of(dataset, np.array([3, 0])) for name, dataset in datasets.items()})
+
+
+def test_another_process_reads_the_same_rows(folders):
+    datasets = {name: get_task(name).load(folders[name], "clean").dataset for name in NAMES}
+    wanted = {name: rows_of(dataset, np.array([3, 0])) for name, dataset in datasets.items()}
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    child = context.Process(target=_read_elsewhere, args=(datasets, queue))
+    child.start()
+    assert queue.get(timeout=120) == wanted
+    child.join()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -40,10 +40,10 @@ def default_floors(data: Dataset, plugins: Iterable[str] = (), seconds: float | 
         return tuple(spec.name for spec in fitting if not spec.least)
     while True:
         planned = shares(tuple(fitting), seconds)
-        short = [spec for spec in fitting if planned[spec.name] < spec.least]
-        if not short:
+        demanding = [spec for spec in fitting if spec.least]
+        if all(planned[spec.name] >= spec.least for spec in demanding):
             return tuple(spec.name for spec in fitting)
-        fitting.remove(short[-1])
+        fitting.remove(demanding[-1])
 
 
 def get_floors(names: Iterable[str], plugins: Iterable[str] = ()) -> tuple[FloorSpec, ...]:

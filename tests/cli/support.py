@@ -109,6 +109,48 @@ def field(folder: Path, rows: int = 50) -> Path:
     return path
 
 
+def motifs(folder: Path, rows: int = 80) -> Path:
+    """Noise with a bump at a random place, and for every sample whether it belongs to one; a few are not known."""
+    rng = np.random.default_rng(5)
+    X = 0.3 * rng.standard_normal((rows, 1, 40)).astype(np.float32)
+    y = np.zeros((rows, 40), int)
+    for row, at in enumerate(rng.integers(0, 30, rows)):
+        X[row, 0, at : at + 10] += 2
+        y[row, at : at + 10] = 1
+    y[rng.random(y.shape) < 0.05] = -1
+    path = folder / "motifs.npz"
+    np.savez(path, X=X, y=y)
+    return path
+
+
+def masks(folder: Path, rows: int = 60) -> Path:
+    """Two kinds of discs on noise, and their masks."""
+    rng = np.random.default_rng(6)
+    X = 0.3 * rng.standard_normal((rows, 1, 12, 12)).astype(np.float32)
+    y = np.zeros((rows, 12, 12), np.uint8)
+    grid = np.mgrid[:12, :12]
+    for row in range(rows):
+        for code in (1, 2):
+            disc = np.square(grid - rng.integers(2, 10, (2, 1, 1))).sum(0) <= 5
+            y[row][disc] = code
+            X[row, 0][disc] = 2.0 if code == 1 else -2.0
+    path = folder / "masks.npz"
+    np.savez(path, X=X, y=y)
+    return path
+
+
+def gappy(folder: Path, rows: int = 60) -> Path:
+    """Fields whose target is unknown at random places, and at the same place in all rows."""
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((rows, 1, 32)).astype(np.float32)
+    y = np.roll(X, 2, axis=-1) + 1
+    y[rng.random(y.shape) < 0.2] = np.nan
+    y[:, :, 20] = np.nan
+    path = folder / "gappy.npz"
+    np.savez(path, X=X, y=y)
+    return path
+
+
 def diabetes(folder: Path, rows: int = 200) -> Path:
     """Regression on a table of arrays."""
     from sklearn.datasets import load_diabetes

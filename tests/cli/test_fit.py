@@ -24,6 +24,8 @@ CASES = {
     "ragged": (support.ragged, (), "classification", [3, 48]),
     "operator": (support.operator, (), "dense", [1, 32]),
     "field": (support.field, (), "dense", [1, 8, 8]),
+    "motifs": (support.motifs, (), "segmentation", [1, 40]),
+    "gappy": (support.gappy, (), "dense", [1, 32]),
     "diabetes": (support.diabetes, (), "regression", [10]),
     "multilabel": (support.multilabel, (), "multilabel", [1, 30]),
 }
@@ -82,8 +84,12 @@ def check_scores(run: Path, arms: dict[str, Any], record: dict[str, Any]) -> Non
     for arm in ("recraft", "floor:majority"):
         stored = table(run, arm)
         target, prediction = stored["target"], stored["prediction"]
+        shape = record["task"]["shape"]
         if record["task"]["kind"] == "dense":
-            target, prediction = (a.reshape(len(a), *record["task"]["shape"]) for a in (target, prediction))
+            target, prediction = (a.reshape(len(a), *shape).astype(float) for a in (target, prediction))
+        elif record["task"]["kind"] == "segmentation":
+            target = target.reshape(len(target), *shape[1:])
+            prediction = prediction.reshape(len(target), len(record["task"]["classes"]), *shape[1:])
         assert metric.score(prediction.astype(float), target) == pytest.approx(arms[arm]["value"], rel=1e-6)
 
 

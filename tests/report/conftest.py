@@ -16,6 +16,8 @@ MAKERS = {
     "diabetes": problems.diabetes,
     "multilabel": problems.multilabel,
     "heat": problems.heat,
+    "masks": problems.masks,
+    "strips": lambda folder: problems.masks(folder, dimensions=1),
     "plate": lambda folder: problems.heat(folder, dimensions=2),
 }
 

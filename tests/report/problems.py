@@ -183,3 +183,36 @@ def heat(folder: Path, *, dimensions: int = 1, channels: int = 1, **more: Any) -
         arms = {a: {0: np.concatenate([2**c * p[0][r] for c, r in enumerate(turned)], axis=1)} for a, p in arms.items()}
     fields = {"input": given[:3], "target": target[:3], "prediction": arms["recraft"][0][:3], "rows": np.arange(3)}
     return RunWriter(folder, "dense", "nrmse-field", target, arms, name="heat", fields=fields, **more)
+
+
+def masks(folder: Path, *, dimensions: int = 2, **more: Any) -> RunWriter:
+    """Discs (of series: bumps) on noise, found pixel by pixel from the pixel and the mean around it."""
+    from scipy.ndimage import uniform_filter
+
+    generator = np.random.default_rng(0)
+    n, size = 60, 20 if dimensions == 2 else 80
+    grid = np.stack(np.meshgrid(*[np.arange(size)] * dimensions, indexing="ij"))
+    centre = generator.uniform(4, size - 4, (n, dimensions, *[1] * dimensions))
+    truth = (np.square(grid[None] - centre).sum(axis=1) < 16).astype(np.int64)
+    inputs = truth + 0.8 * generator.normal(size=truth.shape)
+    around = uniform_filter(inputs, size=(1, *[3] * dimensions))
+    features = np.stack([inputs, around], axis=-1)
+    truth[generator.random(truth.shape) < 0.05] = -1
+
+    def pixels(columns: list[int]) -> np.ndarray:
+        known = truth[:30] >= 0
+        model = LogisticRegression().fit(features[:30][known][:, columns], truth[:30][known])
+        odds = model.predict_proba(features[30:, ..., columns].reshape(-1, len(columns)))
+        return np.moveaxis(odds.reshape(*truth[30:].shape, 2), -1, 1)
+
+    arms = {
+        "recraft": {0: pixels([0, 1])},
+        "frozen": {0: pixels([0])},
+        "floor:majority": {
+            0: np.tile([0.9, 0.1], (30, 1)).reshape(30, 2, *[1] * dimensions) * np.ones_like(pixels([0]))
+        },
+    }
+    fields = {"input": inputs[30:33, None], "target": truth[30:33], "prediction": arms["recraft"][0][:3].argmax(axis=1),
+              "rows": np.arange(3)}  # fmt: skip
+    return RunWriter(folder, "segmentation", "pixel-error", truth[30:], arms, name="discs", fields=fields,
+                     classes=["sky", "disc"], **more)  # fmt: skip

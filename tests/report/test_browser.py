@@ -34,7 +34,7 @@ FLAGS = (
     "--enable-logging=stderr",
     "--v=0",
 )
-RUNS = ("digits", "revealed", "diabetes", "multilabel", "heat", "plate")
+RUNS = ("digits", "revealed", "diabetes", "multilabel", "heat", "plate", "masks", "strips")
 WIDTHS = (1280, 390)
 PROBE = """<script>
 addEventListener("load", () => {

@@ -13,6 +13,7 @@ import pytest
 from crosstune import report
 from crosstune.report import page
 from crosstune.report.figures_kind import prediction_view
+from crosstune.report.words import number
 
 from . import problems
 from .writer import RunWriter
@@ -69,7 +70,7 @@ def parsed(rendered):
     return parse
 
 
-RUNS = ["digits", "revealed", "diabetes", "multilabel", "heat", "plate"]
+RUNS = ["digits", "revealed", "diabetes", "multilabel", "heat", "plate", "masks", "strips"]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -119,6 +120,9 @@ def test_figures_have_words_captions_and_ids_of_their_own(parsed, name):
         ("diabetes", ["Prediction against truth for disease progression", "Histogram of residuals"]),
         ("multilabel", ["Average precision per label: rain"]),
         ("heat", ["Row 0: input, true field, predicted field and error as lines"]),
+        ("masks", ["Row 2: input image, true class map, predicted class map and wrong positions; ",
+                   "Confusion matrix over 2 classes: ", "positions on the diagonal"]),
+        ("strips", ["Row 0: input series, true and predicted class of every position; "]),
         ("plate", ["Row 2: input, true field, predicted field and error as images"]),
     ],
 )  # fmt: skip
@@ -269,6 +273,39 @@ def test_the_confusion_matrix_counts_what_it_says(made):
     one = report.read_run(made("digits")).predictions("validation")["recraft"][0]
     expected = confusion_matrix(one.target, one.prediction.argmax(1), labels=range(10))
     assert (confusion_counts(one, 10) == expected).all()
+
+
+def test_positions_are_counted_where_they_count(made, parsed):
+    from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision_score, recall_score
+
+    from crosstune.report.figures_maps import class_rows, position_counts
+
+    one = report.read_run(made("masks")).predictions("validation")["recraft"][0]
+    known = one.target >= 0
+    truth, said = one.target[known], one.prediction.argmax(1)[known]
+    np.testing.assert_array_equal(position_counts(one), confusion_matrix(truth, said))
+    rows = class_rows(position_counts(one), ["sky", "disc"])
+    scores = [f(truth, said) for f in (precision_score, recall_score, f1_score, jaccard_score)]
+    assert rows[1] == ("disc", f"{(truth == 1).sum():,}", *map(number, scores))
+    assert report.summarise(made("masks")).arm("recraft").value == pytest.approx((truth != said).mean())
+    assert "intersection over union" in parsed("masks").text
+
+
+def test_unknown_points_of_a_field_are_told_and_left_white(tmp_path: Path):
+    writer = problems.heat(tmp_path)
+    gaps = np.random.default_rng(0).random(writer.target.shape) < 0.3
+    writer.target = np.where(gaps, np.nan, writer.target)
+    writer.fields["target"] = writer.target[:3]
+    record = report.read_run(writer.write())
+    one = record.predictions("validation")["recraft"][0]
+    np.testing.assert_array_equal(np.isnan(one.target), gaps)
+    expected = [np.linalg.norm((p - t)[~g]) / np.linalg.norm(t[~g])
+                for p, t, g in zip(one.prediction, one.target, gaps)]  # fmt: skip
+    assert report.summarise(tmp_path).arm("recraft").value == pytest.approx(np.mean(expected))
+    view = prediction_view(record, "validation")
+    assert len(view.drawings) == 3
+    assert f"{gaps[0].sum()} of 64 points of the truth are unknown" in view.drawings[0].caption
+    assert not any("not numbers" in remark for remark in view.remarks)
 
 
 def test_volumes_and_channels_are_drawn_as_slices(tmp_path: Path):

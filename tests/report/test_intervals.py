@@ -89,7 +89,7 @@ def test_seeds_are_averaged_and_each_is_kept(made):
     assert any("means over 2 seeds" in s for s in summary.verdict.sentences)
 
 
-@pytest.mark.parametrize("name", ["diabetes", "multilabel", "digits", "heat"])
+@pytest.mark.parametrize("name", ["diabetes", "multilabel", "digits", "heat", "masks"])
 def test_the_mean_over_one_seed_is_the_metric_itself(made, name):
     record = report.read_run(made(name))
     metric = metric_of(record)
@@ -98,6 +98,31 @@ def test_the_mean_over_one_seed_is_the_metric_itself(made, name):
     twice = mean.facts([one.prediction, one.prediction], one.target)
     assert mean.score(twice, one.target) == pytest.approx(metric.score(one.prediction, one.target), rel=1e-12)
     assert score_arms(record, "validation")[0].value == pytest.approx(metric.score(one.prediction, one.target))
+
+
+def test_a_metric_that_pools_is_scored_and_resampled_by_unit(tmp_path, monkeypatch):
+    """Repeating every row of a unit changes nothing: neither the score nor the width of its interval."""
+    from crosstune.metrics.classification import Error
+
+    class Voted(Error):
+        name, grouped, pooling = "voted", True, "votes"
+
+    monkeypatch.setattr("crosstune.report.scores.get_metric", lambda name: Voted())
+    monkeypatch.setattr("crosstune.report.summary.metric_of", lambda record: Voted())
+    generator = np.random.default_rng(0)
+    target = generator.integers(0, 2, 40)
+    arms = {name: np.where(generator.random(40) < wrong, 1 - target, target) for name, wrong in
+            (("recraft", 0.1), ("floor:linear", 0.4))}  # fmt: skip
+    found = []
+    for copies in (1, 9):
+        repeated = {name: {0: np.eye(2)[np.repeat(codes, copies)]} for name, codes in arms.items()}
+        RunWriter(tmp_path / str(copies), "classification", "voted", np.repeat(target, copies), repeated,
+                  units=np.repeat(np.arange(40) * 3, copies)).write()  # fmt: skip
+        found.append(report.summarise(tmp_path / str(copies)).arms)
+    for once, often in zip(*found):
+        assert (once.value, once.low, once.high, once.rows) == (often.value, often.low, often.high, often.rows)
+        assert once.difference == often.difference
+    assert found[0][0].value == (arms["recraft"] != target).mean()
 
 
 def test_predictions_that_are_not_numbers_are_an_arm_without_a_score(tmp_path):

@@ -34,6 +34,7 @@ class RunWriter:
     target: np.ndarray
     arms: dict[str, dict[int, np.ndarray] | None]
     rows: np.ndarray | None = None
+    units: np.ndarray | None = None
     direction: str = "lower"
     classes: list[str] | None = None
     target_names: list[str] | None = None
@@ -73,9 +74,15 @@ class RunWriter:
         self, split: str, arm: str, seed: int, target: np.ndarray, prediction: np.ndarray, rows: np.ndarray
     ) -> None:
         columns: dict[str, Any] = {"row": rows.astype(np.int64)}
+        if self.units is not None:
+            columns["unit"] = self.units.astype(np.int64)
         if self.kind == "classification":
             columns["target"] = target.astype(np.int64)
             columns |= {f"p{k}": prediction[:, k] for k in range(prediction.shape[1])}
+        elif self.kind == "segmentation":
+            codes, lists = target.reshape(len(target), -1).astype(np.int32), pa.list_(pa.float32())
+            columns["target"] = pa.array(list(codes), pa.list_(pa.int32()))
+            columns["prediction"] = pa.array(list(prediction.reshape(len(target), -1).astype(np.float32)), lists)
         elif self.kind == "dense":
             lists = pa.list_(pa.float32())
             columns["target"] = pa.array(list(target.reshape(len(target), -1).astype(np.float32)), lists)
@@ -91,7 +98,7 @@ class RunWriter:
             "protocol": "clean",
             "kind": self.kind,
             "classes": self.classes,
-            "field_shape": list(target.shape[1:]) if self.kind == "dense" else None,
+            "field_shape": list(prediction.shape[1:]) if self.kind in ("dense", "segmentation") else None,
             "metric": self.metric,
         }
         table = pa.table(columns).replace_schema_metadata({b"crosstune": json.dumps(meta).encode()})

@@ -145,14 +145,19 @@ def test_parts_and_split_come_back(folder: RunFolder) -> None:
         assert len(stored["test"]) == 0
 
 
-@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression", "dense"])
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression", "dense", "segmentation"])
 def test_predictions_carry_targets_and_protocol(kind: str, folder: RunFolder) -> None:
     rng = np.random.default_rng(0)
     shapes = {"classification": (4, 3), "multilabel": (4, 2), "regression": (4, 1), "dense": (4, 2, 5)}
+    shapes["segmentation"] = (4, 3, 5)
     prediction = rng.random(shapes[kind])
     y = np.array([0, 2, 1, 0]) if kind == "classification" else rng.integers(0, 2, shapes[kind]).astype("float32")
-    data = from_arrays(np.zeros((4, 1, 5), "float32"))
-    data = replace(data, y=y, kind=kind, classes=("a", "b", "c") if kind == "classification" else None)
+    if kind == "segmentation":
+        y = rng.integers(-1, 3, (4, 5))
+    data = from_arrays(np.zeros((4, 1, 5), "float32"), units=[7, 7, 8, 9] if kind == "segmentation" else None)
+    data = replace(
+        data, y=y, kind=kind, classes=("a", "b", "c") if kind in ("classification", "segmentation") else None
+    )
     folder.save_predictions(
         "validation", "floor:linear", 3, rows=np.array([9, 7, 5, 3]), prediction=prediction, data=data, metric="m",
         selected_on="train",
@@ -161,11 +166,16 @@ def test_predictions_carry_targets_and_protocol(kind: str, folder: RunFolder) ->
     meta = json.loads(read.schema.metadata[b"crosstune"])
     assert set(meta) == {"arm", "seed", "split", "selected_on", "protocol", "kind", "classes", "field_shape", "metric"}
     assert (meta["arm"], meta["seed"], meta["selected_on"], meta["kind"]) == ("floor:linear", 3, "train", kind)
-    assert meta["field_shape"] == ([2, 5] if kind == "dense" else None)
+    assert meta["field_shape"] == {"dense": [2, 5], "segmentation": [3, 5]}.get(kind)
+    assert ("unit" in read.column_names) == (kind == "segmentation")
     assert read["row"].to_pylist() == [9, 7, 5, 3]
     if kind == "dense":
         np.testing.assert_allclose(np.array(read["prediction"].to_pylist()).reshape(4, 2, 5), prediction, rtol=1e-6)
         np.testing.assert_array_equal(np.array(read["target"].to_pylist()).reshape(4, 2, 5), y)
+    elif kind == "segmentation":
+        np.testing.assert_allclose(np.array(read["prediction"].to_pylist()).reshape(4, 3, 5), prediction, rtol=1e-6)
+        np.testing.assert_array_equal(np.array(read["target"].to_pylist()), y)
+        assert read["unit"].to_pylist() == [7, 7, 8, 9]
     else:
         name = "p" if kind == "classification" else "pred"
         got = np.column_stack([read[f"{name}{k}"].to_numpy() for k in range(prediction.shape[1])])
@@ -179,3 +189,12 @@ def test_predictions_of_new_data_have_no_target(tmp_path: Path) -> None:
         tmp_path / "p.parquet", np.arange(2), np.eye(2), None, "classification", {"kind": "classification"}
     )
     assert pq.read_table(tmp_path / "p.parquet").column_names == ["row", "p0", "p1"]
+    maps = np.random.default_rng(0).random((2, 3, 4))
+    write_predictions(
+        tmp_path / "m.parquet", np.arange(2), maps, None, "segmentation", {}, lengths=np.array([4, 2])
+    )  # fmt: skip
+    read = pq.read_table(tmp_path / "m.parquet")
+    assert read.column_names == ["row", "label", "prediction"]
+    codes = maps.argmax(axis=1)
+    codes[1, 2:] = -1
+    np.testing.assert_array_equal(np.array(read["label"].to_pylist()), codes)

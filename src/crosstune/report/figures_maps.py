@@ -52,12 +52,17 @@ def sample_maps(record: RunRecord, prediction: Prediction, names: list[str]) -> 
         target, guess = prediction.target, prediction.prediction.argmax(axis=1)
         inputs, rows = None, prediction.rows
         remarks.append("No maps were recorded for pictures: the first predictions are shown, without their inputs.")
+    samples = min(len(target), _MOST_SAMPLES)
+    # rows are recorded from the smallest error to the largest: the first, the last, and between them what fits
+    picks = np.unique(np.linspace(0, len(target) - 1, samples).astype(int)) if inputs is not None else range(samples)
     drawings = []
-    for i in range(min(len(target), _MOST_SAMPLES)):
+    for i in picks:
         given = None if inputs is None or i >= len(inputs) else np.asarray(inputs[i][0], float)
         drawn = _picture(given, _plane(np.asarray(target[i])), _plane(np.asarray(guess[i])), names, int(rows[i]), i)
         if drawn is not None:
             drawings.append(drawn)
+    if inputs is not None and samples > 1:
+        remarks.append("Shown are the rows with the smallest, with the largest and with an error in between.")
     if inputs is not None and inputs.shape[1] > 1:
         remarks.append(f"The first of {inputs.shape[1]} input channels is shown.")
     if target.ndim == 4:

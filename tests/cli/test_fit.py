@@ -25,7 +25,6 @@ CASES = {
     "operator": (support.operator, (), "dense", [1, 32]),
     "field": (support.field, (), "dense", [1, 8, 8]),
     "motifs": (support.motifs, (), "segmentation", [1, 40]),
-    "gappy": (support.gappy, (), "dense", [1, 32]),
     "diabetes": (support.diabetes, (), "regression", [10]),
     "multilabel": (support.multilabel, (), "multilabel", [1, 30]),
 }

@@ -77,7 +77,7 @@ def test_published_parameters_leave_a_constant_and_true_growth_moves_it_by_a_fif
 
 
 def test_single_precision_freezes_the_growth_of_large_values():
-    """Why published fields hardly react: explicit diffusion asks for steps of 2.4e-7, whose growth rounds to nothing."""
+    """Why published fields hardly react: explicit steps of 2.4e-7, whose growth rounds to nothing."""
     start = np.array([0.3, 0.7, 0.8, 0.9])
     growth = {}
     for kind in (np.float32, np.float64):

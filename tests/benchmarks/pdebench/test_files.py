@@ -126,6 +126,19 @@ def test_killed_workers_do_not_stay(tmp_path):
     assert alive_in(process.pid) == []
 
 
+def test_a_worker_that_ends_is_said(tmp_path):
+    """A script without a main guard starts itself again in every worker."""
+    script = tmp_path / "run.py"
+    script.write_text(
+        "from crosstune.benchmarks.contract import get_task\n"
+        f"get_task('pdebench/advection').generate({str(tmp_path / 'out')!r}, n=200, resolution=32, workers=2)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "a process that was generating samples ended" in done.stderr
+    assert "workers=1 goes on" in done.stderr
+
+
 def alive_in(session: int) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):

@@ -13,6 +13,7 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -140,6 +141,12 @@ def _run(todo: list[Block], total: int, workers: int, on_share: Callable[[float]
         for future in as_completed([pool.submit(solve_block, block) for block in todo]):
             future.result()
             count()
+    except BrokenProcessPool as error:
+        raise UsageError(
+            "a process that was generating samples ended",
+            cause="too little memory, or a script that starts processes outside `if __name__ == '__main__':`",
+            fix="the same call with workers=1 goes on from what is finished",
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

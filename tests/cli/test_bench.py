@@ -192,6 +192,11 @@ def test_table_and_compare(whole: Path, tmp_path: Path, capsys: Any) -> None:
     code, out, _ = support.call(capsys, "bench", "table", whole, "--metric", "rollout rmse", "--split", "validation")
     assert code == 0
     assert "tiny/shift  (rollout rmse)" in out
+    board = tmp_path / "board.html"
+    code, out, _ = support.call(capsys, "bench", "leaderboard", whole, "--html", board, "--csv", tmp_path / "board.csv")
+    assert code == 0
+    assert "note: no published figure: " in out
+    assert "<h1>Leaderboard</h1>" in board.read_text()
     code, out, _ = support.call(capsys, "bench", "compare", "recraft", "finetune", "--out", whole, "--json")
     assert code == 0
     found = json.loads(out)
@@ -218,6 +223,8 @@ def test_table_and_compare(whole: Path, tmp_path: Path, capsys: Any) -> None:
         (("bench", "compare", "a", "b"), 2, "--out FOLDER"),
         (("bench", "compare", "recraft", "finetun", "--out", "WHOLE"), 2, "did you mean"),
         (("bench", "table", "WHOLE", "--protocol", "official"), 3, "there are: clean/test"),
+        (("bench", "leaderboard", "OUT"), 2, "no records at"),
+        (("bench", "leaderboard", "WHOLE", "--protocol", "official"), 3, "there are: clean/test"),
     ],
 )  # fmt: skip
 def test_refusals(arguments: tuple[str, ...], code: int, words: str, whole: Path, tmp_path: Path, capsys: Any) -> None:

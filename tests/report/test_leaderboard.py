@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import xml.dom.minidom
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,9 +10,9 @@ from pathlib import Path
 import pytest
 from scipy.stats import rankdata
 
-from crosstune.benchmarks import Published, Suite, Task, Terms, published_results
+from crosstune.benchmarks import Published, Suite, Task, Terms, get_task, published_results
 from crosstune.errors import DataError
-from crosstune.report.leaderboard import leaderboard, metric_of
+from crosstune.report.leaderboard import GENERATED_NOTES, leaderboard, metric_of, stand_ins
 from crosstune.report.leaderboard_views import render_csv, render_html, render_markdown, render_text
 
 
@@ -90,7 +91,9 @@ def test_every_reason_is_given():
     assert fno.reasons == (
         "protocol other, ours official", "metric 0-1 error %, ours error", "quoted by a third party",
     )  # fmt: skip
-    wrn = made([record("crops", "recraft", 0.2, split="validation")], generated=["lab/crops"], limited=["lab/crops"])
+    few = record("crops", "recraft", 0.2, split="validation", limit={"train": 9})
+    wrn = made([few], generated=["lab/crops"])
+    assert made([few | {"data": "generated seed=0"}]) == wrn
     assert next(e for e in wrn.boards[0].entries if e.contestant == "WRN").reasons == (
         "figure on the test rows, ours on validation", "our data are generated, not the published files",
         "ours used a part of the rows",
@@ -149,6 +152,33 @@ def test_notes():
     assert "ORCA is said to have an average rank of 1.25 on LAB: over other contestants" in notes[2]
 
 
+def test_stand_ins_are_known_from_what_the_jobs_of_a_sweep_noted(tmp_path):
+    notes = {
+        "a": ["synthetic stand-in made by crosstune"],
+        "b": ["rows 1 to 3"],
+        "c": ["generated data (n 5)"],
+        "d": None,
+    }
+    for job, said in notes.items():
+        (tmp_path / "jobs" / job).mkdir(parents=True)
+        (tmp_path / "jobs" / job / "run.json").write_text(json.dumps({"task": {"notes": said}}))
+    jobs = [{"job": job, "task": f"lab/{job}"} for job in "abcde"]
+    assert stand_ins(tmp_path, jobs) == {"lab/a", "lab/c"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("openml/credit-g", {"n": 60}), ("drug_response/ctrp", {"n": 16}), ("nas_bench_360/satellite", {"n": 96}),
+        ("pdebench/advection", {"n": 10, "resolution": 64}),
+    ],
+)  # fmt: skip
+def test_loaders_of_generated_data_say_so_in_words_that_are_understood(name, options, tmp_path):
+    found = get_task(name)
+    found.generate(tmp_path, **options)
+    assert any(note.startswith(GENERATED_NOTES) for note in found.load(tmp_path, "clean").notes)
+
+
 def test_filters_and_what_they_leave():
     both = [*OURS, record("own", "recraft", 0.1, protocol="clean", split="validation")]
     assert {b.protocol for b in made(both, protocol="clean").boards} == {"clean"}
@@ -169,6 +199,15 @@ def test_text():
     assert "- ORCA" in text
     assert "not comparable: protocol shipped, ours official; " in text
     assert "average rank, protocol official, over 2 tasks" in text
+
+
+def test_what_speaks_against_every_published_figure_is_said_once():
+    text = render_text(made([record("gestures", "recraft", 0.2, data="generated seed=0")]))
+    assert "  no published figure compares: our data are generated, not the published files\n" in text
+    assert text.count("our data are generated") == 1
+    assert "- WRN      0.068 ± 0.0026  published, official" in text
+    assert "not comparable: protocol shipped, ours official; its checkpoint" in text
+    assert "no published figure compares" not in render_text(made())
 
 
 def test_markdown_cells_hold_whatever_the_names_are():

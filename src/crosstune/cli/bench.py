@@ -1,4 +1,4 @@
-"""crosstune bench run|table|compare"""
+"""crosstune bench run|table|leaderboard|compare"""
 
 from __future__ import annotations
 
@@ -99,6 +99,40 @@ def table(
     if html:
         tables.write_text(html, tables.render_html(found))
     common.emit(found.as_dict()) if json else print(tables.render_table(found))
+
+
+@bench_app.command()
+def leaderboard(
+    out: Annotated[list[str], typer.Argument(help="Folders of sweeps (or their records.jsonl).")],
+    split: Annotated[str | None, typer.Option(help="validation or test; the test where it was opened.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="clean, shipped or official; each in turn otherwise.")] = None,
+    csv: Annotated[str | None, typer.Option(help="Write every line to this CSV file.")] = None,
+    markdown: Annotated[str | None, typer.Option(help="Write tables to this Markdown file.")] = None,
+    html: Annotated[str | None, typer.Option(help="Write tables to this HTML file.")] = None,
+    json: common.Json = False,
+) -> None:
+    """Sweeps beside published figures, with the reason for every figure that may not be compared."""
+    from dataclasses import asdict
+
+    from crosstune.benchmarks import published_results, suites, tasks
+    from crosstune.report import leaderboard as boards
+    from crosstune.report import leaderboard_views as views
+    from crosstune.report import sweep as tables
+
+    records, generated = [], set()
+    for place in out:
+        mine = [asdict(record) for record in tables.read_records(place)]
+        folder = Path(place) if Path(place).is_dir() else Path(place).parent
+        generated |= boards.stand_ins(folder, mine)
+        records += mine
+    found = boards.leaderboard(
+        records, tasks=tasks(), suites=suites(), published=published_results(), protocol=protocol, split=split,
+        generated=generated,
+    )  # fmt: skip
+    for path, render in ((csv, views.render_csv), (markdown, views.render_markdown), (html, views.render_html)):
+        if path:
+            tables.write_text(path, render(found))
+    common.emit(found.as_dict()) if json else print(views.render_text(found))
 
 
 @bench_app.command()

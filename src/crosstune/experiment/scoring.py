@@ -27,7 +27,7 @@ def scores_of(
     selected_on: str,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """The run's metric and its protocol's further ones for one arm, as entries of run.json's ``scores``. One that is
-    undefined for these rows has no value and says why. Intervals (bootstrap over rows) only where they are cheap."""
+    undefined for these rows has no value and says why; one that leaves labels or classes out says which. Intervals (bootstrap over rows) only where they are cheap."""
     protocol = record["task"].get("protocol", "clean")
     found = []
     for name in dict.fromkeys([record["task"]["metric"], *(record["task"].get("also") or ())]):
@@ -36,6 +36,7 @@ def scores_of(
         metric, target = get_metric(name), np.asarray(data.y)
         try:
             score = replace(score, value=metric.score(prediction, target, data.units))
+            note = metric.remark(prediction, target, data.units)
             if isinstance(metric, MeanMetric) or prediction.size <= MOST_VALUES:
                 low, high = interval(metric, prediction, target, data.units, seed=0)
                 score = replace(score, low=low, high=high)

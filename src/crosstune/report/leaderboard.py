@@ -6,9 +6,11 @@ fails any of this is shown with the reason, and takes no part in ranks. Reads re
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from crosstune.metrics import get_metric
 
 # What a published metric is called here, where it is not the first metric of its protocol.
 OTHER_METRICS = {"FNR %": "fnr-mask"}
+# How the loaders' notes on generated data begin.
+GENERATED_NOTES = ("stand-in", "synthetic stand-in", "generated data")
 
 
 @dataclass(frozen=True)
@@ -84,14 +88,13 @@ def leaderboard(
     protocol: str | None = None,
     split: str | None = None,
     generated: Collection[str] = (),
-    limited: Collection[str] = (),
 ) -> Leaderboard:
     """Boards of every task and protocol in the records.
 
     records: mappings with task, method, protocol, metric, seed, split, value, and where known backbone, low, high,
-    seconds, selected_on; those without a value are left out. protocol, split: only these; split None takes the test
-    rows of a task where there are some. generated, limited: tasks whose data are not the published files, or not all of
-    their rows. DataError when nothing is left.
+    seconds, selected_on, data ("generated ..." where it was), limit; those without a value are left out. protocol,
+    split: only these; split None takes the test rows of a task where there are some. generated: further tasks whose
+    data are not the published ones. DataError when nothing is left.
     """
     every = [r for r in records if r.get("value") is not None and math.isfinite(float(r["value"]))]
     kept = [r for r in every if (protocol or r["protocol"]) == r["protocol"] and (split or r["split"]) == r["split"]]
@@ -104,18 +107,34 @@ def leaderboard(
     boards: list[Board] = []
     for name, under in sorted({(str(r["task"]), str(r["protocol"])) for r in kept}, key=lambda key: (key[1], key[0])):
         mine = [r for r in kept if (r["task"], r["protocol"]) == (name, under)]
-        boards += _boards(name, under, mine, tasks.get(name), suites, published, name in generated, name in limited)
+        boards += _boards(name, under, mine, tasks.get(name), suites, published, name in generated)
     ranks, ranked = _ranks(boards, tasks)
     return Leaderboard(tuple(boards), ranks, ranked, _notes(boards, kept, published, tasks, suites))
 
 
+def stand_ins(folder: Path, records: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Tasks of a sweep whose data say of themselves that they were generated: its jobs keep what their loader noted."""
+    found: set[str] = set()
+    for job, task in {(str(r.get("job")), str(r["task"])) for r in records}:
+        try:
+            held = json.loads((folder / "jobs" / job / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        notes = (held.get("task") or {}).get("notes") or ()
+        if any(str(note).startswith(GENERATED_NOTES) for note in notes):
+            found.add(task)
+    return found
+
+
 def _boards(
     name: str, protocol: str, records: list[Mapping[str, Any]], task: Task | None, suites: Mapping[str, Suite],
-    published: Sequence[Published], generated: bool, limited: bool,
+    published: Sequence[Published], generated: bool,
 ) -> list[Board]:  # fmt: skip
     """The board of the protocol's own metric, and one of any other metric that a published figure is in."""
     part = "test" if any(r["split"] == "test" for r in records) else str(records[0]["split"])
     records = [r for r in records if r["split"] == part]
+    generated = generated or any(str(r.get("data")).startswith("generated") for r in records)
+    limited = any(r.get("limit") for r in records)
     by_metric: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
         by_metric.setdefault(str(record["metric"]), []).append(record)

@@ -31,6 +31,12 @@ def heading(board: Board) -> str:
     return f"{board.metric}, {board.direction} is better, {board.split} rows"
 
 
+def shared_reasons(board: Board) -> tuple[str, ...]:
+    """What speaks against every published figure of a board, said once; nothing where there is one figure only."""
+    published = [e.reasons for e in board.entries if not e.ours]
+    return tuple(r for r in published[0] if all(r in others for others in published)) if len(published) > 1 else ()
+
+
 def render_text(found: Leaderboard) -> str:
     """Plain text: boards by protocol, lines that may not be compared below the others with the reason, then ranks."""
     lines: list[str] = []
@@ -42,9 +48,13 @@ def render_text(found: Leaderboard) -> str:
         lines += ["", f"{board.title}  ({heading(board)})"]
         width = max(len(e.contestant) for e in board.entries)
         wide = max(len(figure(e)) for e in board.entries)
+        shared = shared_reasons(board)
+        if shared:
+            lines.append(f"  no published figure compares: {'; '.join(shared)}")
         for e in board.entries:
             mark = "*" if e.best else "-" if e.reasons else " "
-            last = f"not comparable: {'; '.join(e.reasons)}" if e.reasons else origin(e)
+            own = [reason for reason in e.reasons if reason not in shared]
+            last = f"not comparable: {'; '.join(own)}" if own else origin(e)
             took = f", {seconds(e.seconds)}" if e.seconds is not None else ""
             lines.append(f"{mark} {e.contestant:{width}}  {figure(e):{wide}}  {last}{took}")
     for name, ranks in found.ranks.items():

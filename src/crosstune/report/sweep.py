@@ -33,7 +33,8 @@ FEWEST_SEEDS = 3  # below, resampling seeds says nothing
 @dataclass(frozen=True)
 class Record:
     """One score of one job. error: the lower-is-better form of value. low, high: interval over rows. seconds: of
-    fitting; peak_mib: the most memory of the job, in MiB. Without a value, ``note`` says why."""
+    fitting; peak_mib: the most memory of the job, in MiB. Without a value, ``note`` says why. data: how the data were
+    generated ("generated ..."), or a fingerprint of the files; limit: rows per part that were used at most."""
 
     job: str
     task: str
@@ -55,6 +56,8 @@ class Record:
     steps: int | None
     status: str
     note: str | None
+    data: str | None = None
+    limit: dict[str, int] | None = None
 
     @property
     def contestant(self) -> str:

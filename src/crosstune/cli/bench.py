@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,7 +32,7 @@ def run(
     budget: Annotated[
         str | None, typer.Option(help="Per job: 4m, 90s, or 200steps; as the scale says otherwise.")
     ] = None,
-    protocol: Annotated[str, typer.Option(help="clean, shipped or official.")] = "clean",
+    protocol: Annotated[str | None, typer.Option(help="clean (the default), shipped or official.")] = None,
     scale: Annotated[str, typer.Option(help="How large: small, full, ... as the suite has them.")] = "small",
     data: Annotated[
         str | None, typer.Option("--data", help="Folder with the data of the tasks; generated into OUT/data otherwise.")
@@ -49,20 +49,31 @@ def run(
     checkpoint_every: Annotated[str, typer.Option(help="How often a job keeps its state (15s, 0.2s, 1m).")] = "15s",
     reveal: Annotated[bool, typer.Option("--reveal/--no-reveal", help="Score each job's test at its end.")] = True,
     retry: Annotated[bool, typer.Option("--retry", help="Do jobs that failed again.")] = False,
+    degeneracy: Annotated[
+        bool, typer.Option("--degeneracy", help="No models: what a mean, a copy or a look-up reaches on each task.")
+    ] = False,
     json: common.Json = False,
 ) -> None:
     """Run a suite: every task with every method or floor, backbone and seed, each a run of its own.
 
     Killed, interrupted or moved, the same command goes on: what is in OUT/records.jsonl is not done again.
     """
-    from crosstune.cli.sweeping import Watcher, plan
+    from crosstune.cli.sweeping import Watcher, plan, trivial
     from crosstune.experiment.sweep.conduct import conduct, get_engine
 
+    if degeneracy:
+        with Watcher() as watcher:
+            found = trivial(
+                suite, Path(out), tasks=tasks, scale=scale, data=data, protocol=protocol, limit=limit, workers=workers,
+                watcher=watcher,
+            )  # fmt: skip
+        common.emit(found["records"]) if json else print(found["text"])
+        return
     get_engine(engine)
     with Watcher() as watcher:
         jobs, described = plan(
             suite, Path(out), methods=methods, tasks=tasks, backbones=backbones, seeds=seeds, budget=budget,
-            protocol=protocol, scale=scale, data=data, limit=limit, settings=settings, threads=threads,
+            protocol=protocol or "clean", scale=scale, data=data, limit=limit, settings=settings, threads=threads,
             workers=workers, checkpoint_every=checkpoint_every, watcher=watcher,
         )  # fmt: skip
         tally = conduct(
@@ -90,15 +101,25 @@ def table(
     html: Annotated[str | None, typer.Option(help="Write the table to this HTML file.")] = None,
     json: common.Json = False,
 ) -> None:
-    """Mean, spread and interval over seeds, average rank, and cost of every method or floor on every task."""
+    """Mean, spread and interval over seeds, average rank, and cost of every method or floor on every task.
+
+    `bench table SUITE --out DIR` lays them beside the published figures of the suite, and says which of those compare.
+    """
     from crosstune.report import sweep as tables
 
-    found = tables.table_of(tables.read_records(records or out), split=split, metric=metric, protocol=protocol)
+    if records is not None:
+        from crosstune.cli.sweeping import beside_published
+
+        board, texts = beside_published(out, records, protocol=protocol, split=split)
+        shown: Any = board
+    else:
+        shown = tables.table_of(tables.read_records(out), split=split, metric=metric, protocol=protocol)
+        texts = {"text": tables.render_table, "csv": tables.render_csv, "html": tables.render_html}
     if csv:
-        tables.write_text(csv, tables.render_csv(found))
+        tables.write_text(csv, texts["csv"](shown))
     if html:
-        tables.write_text(html, tables.render_html(found))
-    common.emit(found.as_dict()) if json else print(tables.render_table(found))
+        tables.write_text(html, texts["html"](shown))
+    common.emit(shown.as_dict()) if json else print(texts["text"](shown))
 
 
 @bench_app.command()

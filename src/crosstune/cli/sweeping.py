@@ -49,6 +49,66 @@ def plan(
     return expand(chosen, roles, places=places, **wanted), described
 
 
+def trivial(
+    suite: str, out: Path, *, tasks: str | None, scale: str, data: str | None, protocol: str | None, limit: str | None,
+    workers: int, watcher: Watcher,
+) -> dict[str, Any]:  # fmt: skip
+    """The table of trivial answers of a suite that offers one, written into OUT; {"records", "text"}."""
+    import importlib
+    import importlib.util
+
+    from crosstune.benchmarks import get_suite
+    from crosstune.errors import UsageError
+    from crosstune.experiment.sweep.jobs import chosen_tasks, scale_of
+    from crosstune.experiment.sweep.places import DATA, arguments, generated
+
+    found = get_suite(suite)
+    home = f"crosstune.benchmarks.{suite}"
+    if importlib.util.find_spec(f"{home}.degeneracy") is None:
+        raise UsageError(
+            f"suite {suite!r} has no table of trivial answers", cause="--degeneracy is for suites that define one",
+            fix="run its floors instead, for instance --methods majority,nearest,linear",
+        )  # fmt: skip
+    answers = importlib.import_module(f"{home}.degeneracy")
+    tables = importlib.import_module(f"{home}.degeneracy_tables")
+    size = scale_of(found, scale)
+    chosen = chosen_tasks(found, size, names(tasks) if tasks else None, protocol or "clean")
+    if data is None:
+        generated(out, size, chosen, workers=workers, on_task=watcher.generates, on_share=watcher.share)
+    records = answers.degeneracy(
+        data or out / DATA, [task.name for task in chosen], (protocol,) if protocol else answers.PROTOCOLS,
+        common.parse_limit(limit) or size.limit, on_case=watcher.line,
+    )  # fmt: skip
+    sizes = {} if data else {task.name: arguments(size, task) for task in chosen}
+    command = f"crosstune bench run {suite} --degeneracy --scale {scale}"
+    for path in tables.write(out, tables.as_results(records, command=command, generated=sizes)):
+        watcher.line(f"written  {path}")
+    return {"records": records, "text": tables.render_text(records)}
+
+
+def beside_published(suite: str, folder: str, *, protocol: str | None, split: str | None) -> tuple[Any, dict[str, Any]]:
+    """The records of a sweep beside the published figures of a suite, and how to show them."""
+    from dataclasses import asdict
+
+    from crosstune.benchmarks import get_suite, published_results, suites
+    from crosstune.benchmarks import tasks as all_tasks
+    from crosstune.errors import UsageError
+    from crosstune.report import leaderboard_views as views
+    from crosstune.report.leaderboard import leaderboard
+    from crosstune.report.sweep import read_records
+
+    get_suite(suite)
+    records = [r for r in read_records(folder) if r.task.split("/")[0] == suite]
+    if not records:
+        raise UsageError(f"{folder!r} holds no records of suite {suite!r}", fix="name the suite that was run there")
+    board = leaderboard(
+        [asdict(r) for r in records], tasks=all_tasks(suite), suites=suites(), published=published_results(),
+        protocol=protocol, split=split, generated={r.task for r in records if str(r.data).startswith("generated")},
+        limited={r.task for r in records if r.limit},
+    )  # fmt: skip
+    return board, {"text": views.render_text, "csv": views.render_csv, "html": views.render_html}
+
+
 def names(text: str) -> list[str]:
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,7 +31,7 @@ def names_task(text: str) -> bool:
 
 def choose(name: str, data: str | None, *, protocol: str = "clean", limit: Mapping[str, int] | None = None) -> Any:
     """The task and how it was asked for. UsageError for an unknown task or protocol, and without data; DataError when
-    there is nothing at the path."""
+    there is nothing at the path, which is kept absolute: a run goes on from any folder."""
     task = get_task(name)
     task.terms(protocol)
     if data is None:
@@ -46,7 +47,7 @@ def choose(name: str, data: str | None, *, protocol: str = "clean", limit: Mappi
             fix=f"`crosstune data generate {name} -o {data}` makes files of the same layout; "
             f"`crosstune data verify {data} --task {name}` says where the published ones are",
         )
-    return TaskChoice(name=name, data=str(data), protocol=protocol, limit=dict(limit or {}))  # type: ignore[arg-type]
+    return TaskChoice(name=name, data=os.path.abspath(data), protocol=protocol, limit=dict(limit or {}))  # type: ignore[arg-type]
 
 
 def terms_of(choice: TaskChoice) -> Terms:

@@ -7,6 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import crosstune
 from crosstune.backbones import Backbone, load_backbone
 from crosstune.benchmarks import TaskData
@@ -17,6 +19,7 @@ from crosstune.experiment.preparation import prepare
 from crosstune.experiment.request import Request, TaskChoice
 from crosstune.experiment.sealed import reveal
 from crosstune.experiment.sitting import silent
+from crosstune.experiment.source import source_bank_and_origin
 from crosstune.experiment.sweep.jobs import Job
 from crosstune.experiment.sweep.memory import Peak
 from crosstune.metrics import get_metric
@@ -39,6 +42,7 @@ def run_job(
         folder = _prepared(folder, request)
         record = folder.record()
         if record["status"] != "complete":
+            _prepare_shared(request)
             execute(folder, notify=notify, load=kept_backbone)
             record = folder.record()
         fitted = any(e["role"] != "floor" or e["status"] == "ok" for e in record["arms"].values())
@@ -73,6 +77,17 @@ def _test_is_scored(record: dict[str, Any]) -> bool:
     """Whether nothing is left to do about the test: no test rows, or scored already. A look that was interrupted is
     completed, and recorded as the second one that it is."""
     return not record["task"]["rows"]["test"] or any(e["split"] == "test" for e in record.get("scores") or ())
+
+
+def _prepare_shared(request: Request) -> None:
+    """What jobs have in common is made before the clock of any of them starts, or the first would have less time than
+    the others: the backbone in this process, the source features in the cache."""
+    if request.only_floors:
+        return
+    torch.set_num_threads(request.threads or torch.get_num_threads())
+    backbone = kept_backbone(request)
+    if any(stage.name in ("source_head", "align") for stage in request.resolved_method().stages):
+        source_bank_and_origin(backbone, request.proxy)
 
 
 @lru_cache(maxsize=1)

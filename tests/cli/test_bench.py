@@ -206,6 +206,28 @@ def test_table_and_compare(whole: Path, tmp_path: Path, capsys: Any) -> None:
     assert "0 won, 4 tied, 0 lost" in out
 
 
+def test_beside_published_figures(whole: Path, tmp_path: Path, capsys: Any) -> None:
+    code, out, _ = support.call(capsys, "bench", "table", "tiny", "--out", whole, "--csv", tmp_path / "board.csv")
+    assert code == 0
+    assert "PROTOCOL clean" in out
+    assert "no published figure: Shift, Waves" in out
+    assert (tmp_path / "board.csv").read_text().count("\n") == 5
+
+
+def test_a_real_suite_s_trivial_answers(tmp_path: Path, capsys: Any) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    make = ("data", "generate", "pdebench/advection", "-o", data / "advection", "--n", "20", "--resolution", "64")
+    assert support.call(capsys, *make)[0] == 0
+    code, said, err = support.call(
+        capsys, "bench", "run", "pdebench", "--degeneracy", "--tasks", "advection", "--data", data, "--protocol",
+        "clean", "-o", out, "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    found = {r["answer"]: r["value"] for r in json.loads(said)}
+    assert found["zero"] == pytest.approx(1.0)
+    assert (out / "degeneracy.md").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -219,7 +241,9 @@ def test_table_and_compare(whole: Path, tmp_path: Path, capsys: Any) -> None:
         (("bench", "run", "tiny", "-o", "OUT", "--seeds", "x"), 2, "--seeds 3"),
         (("bench", "run", "tiny", "-o", "OUT", "--set", "fit.patienc=1"), 2, "did you mean 'patience'"),
         (("bench", "run", "tiny", "-o", "OUT", "--data", "EMPTY"), 3, "does not hold the data of tiny/shift"),
+        (("bench", "run", "tiny", "-o", "OUT", "--degeneracy"), 2, "no table of trivial answers"),
         (("bench", "table", "OUT"), 2, "no records at"),
+        (("bench", "table", "pdebench", "--out", "WHOLE"), 2, "holds no records of suite 'pdebench'"),
         (("bench", "compare", "a", "b"), 2, "--out FOLDER"),
         (("bench", "compare", "recraft", "finetun", "--out", "WHOLE"), 2, "did you mean"),
         (("bench", "table", "WHOLE", "--protocol", "official"), 3, "there are: clean/test"),

@@ -266,6 +266,24 @@ def test_refusals(arguments: tuple[str, ...], code: int, words: str, tiny: Path,
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_real_task_with_its_rollout(tmp_path: Path, capsys: Any) -> None:
+    data, run = tmp_path / "data", tmp_path / "run"
+    make = ("data", "generate", "pdebench/advection", "-o", data, "--n", "20", "--resolution", "64")
+    assert support.call(capsys, *make)[0] == 0
+    assert support.call(capsys, "data", "verify", data)[0] == 0
+    code, out, err = support.call(
+        capsys, "fit", "pdebench/advection", "--data", data, "--protocol", "official", "--limit", "train=64",
+        "--method", "finetune", "--backbone", "twin-bert", "--budget", "1steps", "--floors", "none", "--controls",
+        "none", "--threads", "1", "--out", run, "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    further = {f["metric"]: f["value"] for f in json.loads(out)["further"]}
+    assert 0 < further["nRMSE"] < 10
+    record = support.record(run)
+    assert (record["task"]["protocol"], record["task"]["selected_on"]) == ("official", "test")
+    assert record["task"]["rows"]["train"] == 64
+
+
 def test_verify_says_what_is_missing_and_where_it_is(tiny: Path, tmp_path: Path, capsys: Any) -> None:
     code, out, _ = support.call(capsys, "data", "verify", tiny)
     assert code == 0

@@ -110,7 +110,7 @@ def table(
     if records is not None:
         from crosstune.cli.sweeping import beside_published
 
-        board, texts = beside_published(out, records, protocol=protocol, split=split)
+        board, texts = beside_published([records], suite=out, protocol=protocol, split=split)
         shown: Any = board
     else:
         shown = tables.table_of(tables.read_records(out), split=split, metric=metric, protocol=protocol)
@@ -133,27 +133,14 @@ def leaderboard(
     json: common.Json = False,
 ) -> None:
     """Sweeps beside published figures, with the reason for every figure that may not be compared."""
-    from dataclasses import asdict
-
-    from crosstune.benchmarks import published_results, suites, tasks
-    from crosstune.report import leaderboard as boards
-    from crosstune.report import leaderboard_views as views
+    from crosstune.cli.sweeping import beside_published
     from crosstune.report import sweep as tables
 
-    records, generated = [], set()
-    for place in out:
-        mine = [asdict(record) for record in tables.read_records(place)]
-        folder = Path(place) if Path(place).is_dir() else Path(place).parent
-        generated |= boards.stand_ins(folder, mine)
-        records += mine
-    found = boards.leaderboard(
-        records, tasks=tasks(), suites=suites(), published=published_results(), protocol=protocol, split=split,
-        generated=generated,
-    )  # fmt: skip
-    for path, render in ((csv, views.render_csv), (markdown, views.render_markdown), (html, views.render_html)):
+    found, views = beside_published(out, protocol=protocol, split=split)
+    for path, kind in ((csv, "csv"), (markdown, "markdown"), (html, "html")):
         if path:
-            tables.write_text(path, render(found))
-    common.emit(found.as_dict()) if json else print(views.render_text(found))
+            tables.write_text(path, views[kind](found))
+    common.emit(found.as_dict()) if json else print(views["text"](found))
 
 
 @bench_app.command()

@@ -86,27 +86,38 @@ def trivial(
     return {"records": records, "text": tables.render_text(records)}
 
 
-def beside_published(suite: str, folder: str, *, protocol: str | None, split: str | None) -> tuple[Any, dict[str, Any]]:
-    """The records of a sweep beside the published figures of a suite, and how to show them."""
+def beside_published(
+    folders: list[str], *, suite: str | None = None, protocol: str | None = None, split: str | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """The records of sweeps (of one suite, or all) beside published figures, and how to show them, by format."""
     from dataclasses import asdict
 
     from crosstune.benchmarks import get_suite, published_results, suites
     from crosstune.benchmarks import tasks as all_tasks
     from crosstune.errors import UsageError
     from crosstune.report import leaderboard_views as views
-    from crosstune.report.leaderboard import leaderboard
+    from crosstune.report.leaderboard import leaderboard, stand_ins
     from crosstune.report.sweep import read_records
 
-    get_suite(suite)
-    records = [r for r in read_records(folder) if r.task.split("/")[0] == suite]
+    if suite is not None:
+        get_suite(suite)
+    records: list[dict[str, Any]] = []
+    generated: set[str] = set()
+    for place in folders:
+        mine = [asdict(r) for r in read_records(place) if suite is None or r.task.split("/")[0] == suite]
+        generated |= stand_ins(Path(place) if Path(place).is_dir() else Path(place).parent, mine)
+        records += mine
     if not records:
-        raise UsageError(f"{folder!r} holds no records of suite {suite!r}", fix="name the suite that was run there")
+        raise UsageError(
+            f"{', '.join(map(repr, folders))} holds no records of suite {suite!r}",
+            fix="name the suite that was run there",
+        )
     board = leaderboard(
-        [asdict(r) for r in records], tasks=all_tasks(suite), suites=suites(), published=published_results(),
-        protocol=protocol, split=split, generated={r.task for r in records if str(r.data).startswith("generated")},
-        limited={r.task for r in records if r.limit},
+        records, tasks=all_tasks(), suites=suites(), published=published_results(), protocol=protocol, split=split,
+        generated=generated,
     )  # fmt: skip
-    return board, {"text": views.render_text, "csv": views.render_csv, "html": views.render_html}
+    formats = {"text": views.render_text, "csv": views.render_csv, "html": views.render_html}
+    return board, formats | {"markdown": views.render_markdown}
 
 
 def names(text: str) -> list[str]:

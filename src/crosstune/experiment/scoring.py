@@ -27,7 +27,8 @@ def scores_of(
     selected_on: str,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """The run's metric and its protocol's further ones for one arm, as entries of run.json's ``scores``. One that is
-    undefined for these rows has no value and says why; one that leaves labels or classes out says which. Intervals (bootstrap over rows) only where they are cheap."""
+    undefined for these rows has no value and says why; one that leaves labels or classes out says which. Intervals
+    (bootstrap over rows) only where they are cheap."""
     protocol = record["task"].get("protocol", "clean")
     found = []
     for name in dict.fromkeys([record["task"]["metric"], *(record["task"].get("also") or ())]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from crosstune.backbones import Body
 from crosstune.data.lazy import is_lazy, sample, spaced_rows
 from crosstune.errors import TaskError
+from crosstune.nn.memory import is_out_of_memory, release
 from crosstune.nn.model import CrossModalModel, ModelConfig
 from crosstune.nn.patching import plan_patches
 from crosstune.records import FIELD_KINDS, Dataset
@@ -22,6 +24,7 @@ from crosstune.records import FIELD_KINDS, Dataset
 # short lose their content. Fields get more, since every token paints its own window.
 DEFAULT_TOKENS = {"series": 32, "grid": 49, "volume": 64}
 FIELD_TOKENS = {"series": 64, "grid": 196}
+T = TypeVar("T")
 
 
 def default_tokens(dataset: Dataset, body: Body | None = None) -> int:
@@ -166,8 +169,10 @@ def build_model(config: ModelConfig, body: Body, train: Dataset, *, token_rms: f
     return model
 
 
-def batch(dataset: Dataset, rows: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Rows as tensors (x, lengths, y); ragged batches are cut to their longest row."""
+def batch(
+    dataset: Dataset, rows: np.ndarray, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Rows as tensors (x, lengths, y) on a device; ragged batches are cut to their longest row."""
     x = dataset.X[rows]
     lengths = None
     if dataset.lengths is not None:
@@ -177,8 +182,9 @@ def batch(dataset: Dataset, rows: np.ndarray) -> tuple[Tensor, Tensor | None, Te
     target = None if dataset.y is None else dataset.y[rows]
     if target is not None and lengths is not None and dataset.kind in FIELD_KINDS:
         target = target[..., : x.shape[-1]]
-    y = None if target is None else torch.from_numpy(np.ascontiguousarray(target))
-    return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)), lengths, y
+    y = None if target is None else torch.from_numpy(np.ascontiguousarray(target)).to(device)
+    values = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(device)
+    return values, None if lengths is None else lengths.to(device), y
 
 
 def chunks(rows: np.ndarray | int, size: int) -> Iterator[np.ndarray]:
@@ -188,20 +194,35 @@ def chunks(rows: np.ndarray | int, size: int) -> Iterator[np.ndarray]:
         yield rows[start : start + size]
 
 
+def in_pieces(rows: np.ndarray | int, size: int, work: Callable[[np.ndarray], T]) -> Iterator[tuple[np.ndarray, T]]:
+    """Consecutive pieces of at most ``size`` rows and what ``work`` makes of each. A piece too large for the memory is
+    tried again at half its size, and so are those behind it."""
+    rows, at = np.arange(rows) if isinstance(rows, int) else rows, 0
+    while at < len(rows):
+        some = rows[at : at + size]
+        try:
+            done = work(some)
+        except (RuntimeError, MemoryError) as problem:
+            if len(some) == 1 or not is_out_of_memory(problem):
+                raise
+            size = -(-len(some) // 2)
+        else:
+            yield some, done
+            at += len(some)
+            continue
+        release()
+
+
 @torch.no_grad()
 def predict(
     model: CrossModalModel, dataset: Dataset, *, batch_size: int = 64, on_share: Callable[[float], None] | None = None
 ) -> np.ndarray:
     """Canonical predictions (records.py) for every row, float64, in evaluation mode. ``on_share`` hears how far."""
-    was_training = model.training
-    model.eval()
     parts = []
-    for rows in chunks(len(dataset), batch_size):
-        x, lengths, _ = batch(dataset, rows)
-        parts.append(model.canonical(whole(model, model(x, lengths), dataset)).numpy())
+    for rows, out in _outputs(model, dataset, batch_size):
+        parts.append(model.canonical(out).numpy())
         if on_share is not None:
             on_share((int(rows[-1]) + 1) / len(dataset))
-    model.train(was_training)
     if not parts:
         return np.zeros((0, model.config.outputs))
     return np.concatenate(parts)
@@ -216,12 +237,17 @@ def whole(model: CrossModalModel, out: Tensor, dataset: Dataset) -> Tensor:
 
 @torch.no_grad()
 def outputs(model: CrossModalModel, dataset: Dataset, *, batch_size: int = 64) -> Tensor:
-    """Raw outputs (logits, standardised values or fields) for every row; see ``whole`` for ragged class maps."""
+    """Raw outputs (logits, standardised values or fields) for every row, on the CPU; see ``whole`` for ragged class
+    maps."""
+    return torch.cat([out for _, out in _outputs(model, dataset, batch_size)])
+
+
+def _outputs(model: CrossModalModel, dataset: Dataset, batch_size: int) -> Iterator[tuple[np.ndarray, Tensor]]:
+    def work(rows: np.ndarray) -> Tensor:
+        x, lengths, _ = batch(dataset, rows, model.device)
+        return whole(model, model(x, lengths).cpu(), dataset)
+
     was_training = model.training
     model.eval()
-    parts = []
-    for rows in chunks(len(dataset), batch_size):
-        x, lengths, _ = batch(dataset, rows)
-        parts.append(whole(model, model(x, lengths), dataset))
+    yield from in_pieces(len(dataset), batch_size, work)
     model.train(was_training)
-    return torch.cat(parts)

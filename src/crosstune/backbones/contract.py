@@ -54,7 +54,8 @@ class Body(nn.Module):
 
     width: of a token; widths: of every hidden state, the body's input included; grid_tokens: how many times more tokens
     than a sequence body it should be given per sample (hierarchical bodies merge them); native_grid: the token grid it
-    was pretrained at (grids only); masks: whether attention takes a mask (else rows of one length run together).
+    was pretrained at (grids only); masks: whether attention takes a mask (else rows of one length run together);
+    volatile: attributes of blocks that ``encode`` sets for the length of one call.
     """
 
     family: str
@@ -65,6 +66,7 @@ class Body(nn.Module):
     grid_tokens: int = 1
     native_grid: tuple[int, int] | None = None
     masks: bool = True
+    volatile: tuple[str, ...] = ()
 
     @property
     def hidden(self) -> int:
@@ -118,8 +120,9 @@ class Body(nn.Module):
         for length in lengths.unique().tolist():
             rows = (lengths == length).nonzero()[:, 0]
             states = self.encode(tokens[rows, :length], None, (length - lead,), lead)
-            out = [whole.index_put((rows[:, None], torch.arange(length, device=rows.device)[None]), part)
-                   for whole, part in zip(out, states)]  # fmt: skip
+            place = (rows[:, None], torch.arange(length, device=rows.device)[None])
+            # in lower precision layers may give another dtype than the tokens'
+            out = [whole.index_put(place, part.to(whole.dtype)) for whole, part in zip(out, states)]
         return tuple(out)
 
     def blocks(self) -> list[nn.Module]:

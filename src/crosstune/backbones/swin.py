@@ -27,6 +27,7 @@ class SwinBody(Body):
 
     masks = False
     grid_tokens = 16
+    volatile = ("shift_size",)
 
     def __init__(self, family: str, model_class: str, config: dict[str, Any], options: dict[str, Any]) -> None:
         super().__init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
 import torch
@@ -75,6 +77,7 @@ class CrossModalModel(nn.Module):
         else:
             self.embedder = PatchEmbedder(self.normaliser.out_channels, config.plan, body.width, generator=generator)
         self.body = body
+        self.body_dtype: torch.dtype | None = None
         self.raw: RawFeatures | None = None
         if config.linear_part:
             shape = config.shape if config.is_table else (self.normaliser.out_channels, *config.shape[1:])
@@ -99,10 +102,29 @@ class CrossModalModel(nn.Module):
             return (tokens - 1,)
         return self.config.plan.grid_for(size or self.config.shape[1:])
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
     def hidden(self, tokens: Tensor, mask: Tensor, size: tuple[int, ...] = ()) -> tuple[Tensor, ...]:
-        """Hidden states of every layer, the body's input included: layers + 1 tensors (B, T, H). size: of the signal
-        the tokens were made from, where it is not the one the model was made for."""
-        return self.body(tokens, mask, self.grid(tokens.shape[1], size))
+        """Hidden states of every layer, the body's input included: layers + 1 tensors (B, T, H), float32. size: of the
+        signal the tokens were made from, where it is not the one the model was made for."""
+        grid = self.grid(tokens.shape[1], size)
+        if self.body_dtype is None:
+            return self.body(tokens, mask, grid)
+        with torch.autocast(tokens.device.type, dtype=self.body_dtype):
+            states = self.body(tokens, mask, grid)
+        return tuple(part.to(tokens.dtype) for part in states)
+
+    @contextmanager
+    def body_in(self, dtype: torch.dtype | None) -> Iterator[None]:
+        """While this lasts, the body multiplies in a lower precision; its weights, and all else, stay as they are."""
+        before, self.body_dtype = self.body_dtype, dtype
+        try:
+            yield
+        finally:
+            self.body_dtype = before
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         z = self.normaliser(x)

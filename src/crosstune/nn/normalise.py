@@ -92,8 +92,8 @@ class TargetScaler(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         shape = self._shape(y)
-        return (y - self.mean.view(shape)) / self.scale.view(shape)
+        return (y - self.mean.view(shape).to(y.device)) / self.scale.view(shape).to(y.device)
 
     def inverse(self, z: Tensor) -> Tensor:
         shape = self._shape(z)
-        return z * self.scale.view(shape) + self.mean.view(shape)
+        return z * self.scale.view(shape).to(z.device) + self.mean.view(shape).to(z.device)

@@ -8,6 +8,8 @@ and the penalty are chosen by leave-one-out error, so the model starts no worse 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,12 +45,12 @@ def _features(model: CrossModalModel, data: Dataset, rows: np.ndarray) -> tuple[
     head, pooled, raw = model.head, [], []
     assert isinstance(head, PooledHead)
     for some in chunks(rows, 64):
-        x, lengths, _ = batch(data, some)
+        x, lengths, _ = batch(data, some, model.device)
         z = model.normaliser(x)
         tokens, mask = model.embedder(z, lengths)
-        pooled.append(head.pool(model.hidden(tokens, mask), mask))
+        pooled.append(head.pool(model.hidden(tokens, mask), mask).cpu())
         if model.raw is not None:
-            raw.append(model.raw(z, lengths))
+            raw.append(model.raw(z, lengths).cpu())
     return torch.cat(pooled), torch.cat(raw) if raw else None
 
 
@@ -65,10 +67,25 @@ def fit_head(
     if len(rows) > max_rows:
         rows = np.sort(generator.permutation(len(data))[:max_rows])
     seed = torch.Generator().manual_seed(int(generator.integers(2**31)))
-    if isinstance(model.head, FieldHead):
-        share, lam, relative = fit_field(model, model.head, data, rows, seed, setting.class_weights)
-        return HeadFit(share, lam, relative, len(rows))
-    return _fit_pooled(model, model.head, data, rows, seed, setting)
+    with _solved_on_cpu(model):
+        if isinstance(model.head, FieldHead):
+            share, lam, relative = fit_field(model, model.head, data, rows, seed, setting.class_weights)
+            return HeadFit(share, lam, relative, len(rows))
+        return _fit_pooled(model, model.head, data, rows, seed, setting)
+
+
+@contextmanager
+def _solved_on_cpu(model: CrossModalModel) -> Iterator[None]:
+    """Features come from the model's device; head and solvers, in float64, are on the CPU meanwhile."""
+    device = model.device
+    parts = [part for part in (model.head, model.scaler) if part is not None]
+    for part in parts:
+        part.to("cpu")
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.to(device)
 
 
 def _fit_pooled(

@@ -153,8 +153,8 @@ def _raw(model: CrossModalModel, data: Dataset, rows: np.ndarray) -> Tensor:
     assert model.raw is not None
     parts = []
     for some in chunks(rows, 256):
-        x, lengths, _ = batch(data, some)
-        parts.append(model.raw(model.normaliser(x), lengths))
+        x, lengths, _ = batch(data, some, model.device)
+        parts.append(model.raw(model.normaliser(x), lengths).cpu())
     return torch.cat(parts)
 
 
@@ -248,11 +248,11 @@ def _token_features(model: CrossModalModel, head: FieldHead, data: Dataset, rows
     tokens = math.prod(head.plan.grid_for(size))
     features, valid = [], []
     for some in chunks(rows, 64):
-        x, lengths, _ = batch(data, some)
+        x, lengths, _ = batch(data, some, model.device)
         x = F.pad(x, (0, size[-1] - x.shape[-1]))  # ragged batches come cut to their longest row
         tok, mask = model.tokens(x, lengths)
-        features.append(head.token_features(model.hidden(tok, mask, size), tokens))
-        valid.append(mask[:, 1 : 1 + tokens])
+        features.append(head.token_features(model.hidden(tok, mask, size), tokens).cpu())
+        valid.append(mask[:, 1 : 1 + tokens].cpu())
     return torch.cat(features), torch.cat(valid)
 
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from crosstune.nn.memory import recomputed
 from crosstune.records import StageReport
 from crosstune.seeding import Streams
 from crosstune.stages.adapters import merge
 from crosstune.stages.closed_form import fit_head
 from crosstune.stages.fit_config import FitConfig
+from crosstune.stages.machine import Machine
 from crosstune.stages.monitor import pack, unpack
+from crosstune.stages.precision import Choice, choose
 from crosstune.stages.selection import Selection
 from crosstune.stages.state import State
 from crosstune.stages.stepping import Epochs, Stepper
@@ -38,24 +42,51 @@ def _last_step(config: FitConfig, per_epoch: int) -> int | None:
     return min(known) if known else None
 
 
+def _precision(config: FitConfig, state: State, stepper: Stepper) -> Choice:
+    remaining = state.monitor.remaining()
+    model = state.model
+    key = (
+        model.body.family, model.body.widths, model.config.shape, model.config.window, model.config.stride,
+        config.trainable, config.checkpointing, stepper.size, torch.get_num_threads(),
+    )  # fmt: skip
+    return choose(
+        config.precision, model.device, timed=remaining is not None, key=key, step=stepper.probe, seconds=remaining
+    )
+
+
 def run(state: State, config: FitConfig, *, streams: Streams) -> tuple[State, StageReport]:
     """Fit the target; the returned state's model is the best on validation, in plain weights.
 
     Raises ConfigError, before anything is trained, for settings that do not fit the data or the body."""
+    config.check(state.model.config.kind)
+    with ExitStack() as stack:
+        if config.checkpointing:
+            body = state.model.body
+            stack.enter_context(recomputed(body.blocks(), body.volatile))
+        return _run(state, config, streams)
+
+
+def _run(state: State, config: FitConfig, streams: Streams) -> tuple[State, StageReport]:
     model, monitor = state.model, state.monitor
-    config.check(model.config.kind)
+    machine = Machine(model.device)
     size = min(config.batch_size * config.accumulate, len(state.train))
     per_epoch = max(1, len(state.train) // size)
     resumed = monitor.begin("fit", steps=_last_step(config, per_epoch))
     started = time.monotonic()
     objective = config.objective(state)
     names = make_trainable(model, config, seed=streams.seed_for("adapters"))
-    selection = Selection(state, names, objective)
-    torch.manual_seed(streams.seed_for("dropout") % 2**63)
+    selection = Selection(state, names, objective, machine)
+    torch.manual_seed((streams.seed_for("dropout") + machine.index) % 2**63)
     epochs = Epochs(len(state.train), size, streams["batches"])
     notes: list[str] = []
     figures: dict[str, Any] = {}
     step = 0
+
+    def say(text: str) -> None:
+        notes.append(text)
+        monitor.event("message", text=text)
+
+    stepper = Stepper(model, objective, state.train, config.batch_size, machine, compiled=config.compile, say=say)
     if resumed:
         # the head's buffers and weights come with the checkpoint: nothing is fitted twice
         step, parts = unpack(resumed, streams)
@@ -63,46 +94,55 @@ def run(state: State, config: FitConfig, *, streams: Streams) -> tuple[State, St
         model.load_state_dict(parts["model"])
         epochs.load_state_dict(parts["epochs"])
         selection.load_state_dict(parts["selection"])
-        figures = dict(parts["figures"])
+        figures, stepper.size = dict(parts["figures"]), int(parts["piece"])
+        notes += parts["notes"]
     elif config.head_init == "ridge":
         fitted = fit_head(
             model, state.train, max_rows=state.max_head_rows, generator=streams["head"], setting=objective.setting
         )
         figures = {"head_body_share": fitted.body_share, "head_lambda": fitted.lam,
                    "head_relative_press": fitted.relative_press, "head_rows": fitted.rows}  # fmt: skip
+    machine.same(model)
     optimiser = make_optimiser(config, parameter_groups(model, config, names))
     trained = sum(p.numel() for group in optimiser.param_groups for p in group["params"])
-    stepper = Stepper(model, objective, state.train, config.batch_size)
     if resumed:
         optimiser.load_state_dict(parts["optimiser"])
+        chosen = Choice(figures["precision"], figures["precision_why"])
     else:
         selection.evaluate(model, 0, monitor)
         figures["head_first_score"] = selection.best_score
+        chosen = _precision(config, state, stepper)
+        bf16 = machine.agree([float(chosen.precision == "bf16")])[0]
+        chosen = chosen if machine.alone else Choice("bf16" if bf16 else "fp32", chosen.why)
+        figures |= {"precision": chosen.precision, "precision_why": chosen.why, "device": str(model.device),
+                    "processes": machine.count}  # fmt: skip
+    stepper.dtype = chosen.dtype
     # an evaluation costs about a third of a training step per row: keep it below a fifth of the time
     every = max(10, math.ceil(5 * len(selection.data) / (3 * size)))
     every = min(every, max(10, len(state.train) // size * 4))
     warmup = config.warmup_steps if config.warmup_epochs is None else round(config.warmup_epochs * per_epoch)
 
-    def decay() -> float:
-        if config.decay_epochs is not None:
-            return fall(step / (config.decay_epochs * per_epoch), config.schedule)
-        return fall(monitor.progress(step), config.schedule)
-
     def save() -> dict[str, Any]:
         return pack(
             step, monitor.elapsed(), streams, model=model.state_dict(), optimiser=optimiser.state_dict(),
-            epochs=epochs.state_dict(), selection=selection.state_dict(), figures=figures,
+            epochs=epochs.state_dict(), selection=selection.state_dict(), figures=figures, piece=stepper.size,
+            notes=list(notes),
         )  # fmt: skip
 
     monitor.checkpoint("fit", step, save)
     stopped = "budget"
     lost = 0
     model.train(config.dropout)
-    while monitor.progress(step) < 1 and not _too_late(monitor.remaining(), selection.seconds):
+    while True:
+        late = _too_late(monitor.remaining(), selection.seconds)
+        progress, too_late = machine.agree((monitor.progress(step), float(late)))
+        if progress >= 1 or too_late:
+            break
         if selection.waiting >= config.patience:
             stopped = "patience"
             break
-        factor = set_rates(optimiser, decay(), step, warmup)
+        course = progress if config.decay_epochs is None else step / (config.decay_epochs * per_epoch)
+        factor = set_rates(optimiser, fall(course, config.schedule), step, warmup)
         loss = stepper.gradients(epochs.next())
         norm = torch.nn.utils.clip_grad_norm_(
             [p for p in model.parameters() if p.requires_grad], math.inf if config.clip is None else config.clip
@@ -126,7 +166,8 @@ def run(state: State, config: FitConfig, *, streams: Streams) -> tuple[State, St
         merge(model.body)
     if lost:
         notes.append(f"{lost} steps had a gradient that was not finite and were left out")
-    figures |= {"best_score": selection.best_score, "best_step": selection.best_step, "trained_parameters": trained}
+    figures |= {"best_score": selection.best_score, "best_step": selection.best_step, "trained_parameters": trained,
+                "piece_rows": stepper.size}  # fmt: skip
     state = replace(state, best_score=selection.best_score)
     seconds = monitor.elapsed() or time.monotonic() - started
     return state, StageReport("fit", step, seconds, stopped, figures, tuple(notes))

@@ -13,14 +13,15 @@ from torch import Tensor
 from crosstune.assembly import outputs
 from crosstune.nn.losses import Objective
 from crosstune.nn.model import CrossModalModel
+from crosstune.stages.machine import Machine
 from crosstune.stages.state import State
 
 
 class Selection:
     """Scores the model on the validation rows and keeps the best state."""
 
-    def __init__(self, state: State, names: list[str], objective: Objective) -> None:
-        self.state, self.names, self.objective = state, names, objective
+    def __init__(self, state: State, names: list[str], objective: Objective, machine: Machine) -> None:
+        self.state, self.names, self.objective, self.machine = state, names, objective, machine
         rows = np.arange(len(state.validation))
         if len(rows) > state.selection_rows:
             rows = rows[:: math.ceil(len(rows) / state.selection_rows)]
@@ -32,7 +33,7 @@ class Selection:
 
     def evaluate(self, model: CrossModalModel, step: int, monitor: Any) -> None:
         started = time.monotonic()
-        out = outputs(model, self.data, batch_size=64)
+        out = self._outputs(model)
         y = torch.from_numpy(np.ascontiguousarray(self.data.y))
         loss = float(self.objective(out, y))
         if math.isfinite(loss):
@@ -48,6 +49,13 @@ class Selection:
         else:
             self.waiting += 1
         self.seconds = time.monotonic() - started
+
+    def _outputs(self, model: CrossModalModel) -> Tensor:
+        if self.machine.alone:
+            return outputs(model, self.data, batch_size=64)
+        rows = self.machine.rows_of(len(self.data))
+        some = rows if len(rows) else np.zeros(1, dtype=np.int64)
+        return self.machine.gather(outputs(model, self.data.take(some), batch_size=64)[: len(rows)], len(self.data))
 
     def _changing(self, model: CrossModalModel) -> set[str]:
         # buffers of the head are set by the closed form; frozen body weights never change and need no copy

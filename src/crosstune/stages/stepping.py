@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from crosstune.assembly import batch, chunks
+from crosstune.assembly import batch
+from crosstune.errors import ConfigError, DataError
 from crosstune.nn.losses import Objective, positive
+from crosstune.nn.memory import is_out_of_memory, release
 from crosstune.nn.model import CrossModalModel
-from crosstune.records import Dataset
+from crosstune.records import FIELD_KINDS, Dataset
+from crosstune.stages.machine import Machine
 
 
 class Epochs:
@@ -39,32 +43,94 @@ class Stepper:
     """Gradients of a batch's loss, made of pieces of at most ``size`` rows.
 
     Every piece's total is divided by the count of the whole batch, so gradients are those of the batch's mean over what
-    counts, however it is cut.
+    counts, however it is cut and over however many processes. Where memory does not suffice, pieces are halved, for
+    good. say: hears of that. dtype: of the body's products, None for float32. compiled: translate the model first
+    (``torch.compile``).
     """
 
-    def __init__(self, model: CrossModalModel, objective: Objective, data: Dataset, size: int) -> None:
-        self.model, self.objective, self.data, self.size = model, objective, data, size
+    def __init__(
+        self, model: CrossModalModel, objective: Objective, data: Dataset, size: int, machine: Machine, *,
+        compiled: bool = False, say: Callable[[str], None] = lambda text: None,
+    ) -> None:  # fmt: skip
+        self.model, self.objective, self.data, self.size, self.machine = model, objective, data, size, machine
+        self.dtype: torch.dtype | None = None
+        self.say, self.compiled = say, compiled
+        self.forward: Any = torch.compile(model, dynamic=True) if compiled else model
 
     def gradients(self, rows: np.ndarray) -> float:
-        """Leaves the gradients with the parameters; gives the loss."""
-        self.model.zero_grad(set_to_none=True)
-        x, lengths, y = batch(self.data, rows)
+        """Leaves the gradients with the parameters; gives the loss. DataError when a single row is too much,
+        ConfigError when the model cannot be compiled."""
+        mine = self.machine.share(rows)
+        x, lengths, y = batch(self.data, mine)
         assert y is not None
-        count = positive(self.objective.count(y))
-        loss = 0.0
-        for piece in chunks(len(rows), self.size):
-            loss += self._backward(x, lengths, y, piece if self.size < len(rows) else None, count)
-        return loss
+        count = positive(self.objective.count(y if len(mine) == len(rows) else self._targets(rows)))
+        while True:
+            self.model.zero_grad(set_to_none=True)
+            try:
+                loss = 0.0
+                for at in range(0, len(mine), self.size):
+                    loss += self._backward(x, lengths, y, slice(at, at + self.size), count)
+                return self.machine.add_gradients(self.model.parameters(), loss)
+            except (RuntimeError, MemoryError) as problem:
+                if not is_out_of_memory(problem):
+                    raise
+                self._halve(len(mine), problem)
+            release()  # only here is the error, and what it held, gone
 
-    def _backward(
-        self, x: Tensor, lengths: Tensor | None, y: Tensor, piece: np.ndarray | None, count: Tensor
-    ) -> float:  # fmt: skip
-        if piece is not None:
-            rows = slice(int(piece[0]), int(piece[-1]) + 1)
-            x, y, lengths = x[rows], y[rows], None if lengths is None else lengths[rows]
-            if lengths is not None:
-                x = x[..., : max(1, int(lengths.max()))]
-        total = self.objective.total(self.model(x, lengths), y)
-        loss = total / count.to(total.dtype)
+    def probe(self, dtype: torch.dtype | None) -> None:
+        """Forward and backward pass of a few rows in a precision, to see how long it takes; leaves nothing behind."""
+        few = np.arange(min(8, self.size, len(self.data)))
+        x, lengths, y = batch(self.data, few, self.model.device)
+        assert y is not None
+        was_training = self.model.training
+        self.model.eval()  # no dropout: the generator stays where it is
+        with self.model.body_in(dtype):
+            self.objective(self.model(x, lengths), y).backward()
+        self.model.zero_grad(set_to_none=True)
+        self.model.train(was_training)
+
+    def _targets(self, rows: np.ndarray) -> Tensor:
+        assert self.data.y is not None
+        return torch.from_numpy(np.ascontiguousarray(self.data.y[rows]))
+
+    def _halve(self, rows: int, problem: BaseException) -> None:
+        tried = min(self.size, rows)
+        if tried == 1:
+            raise DataError(
+                f"a single row does not fit the memory ({str(problem).splitlines()[0]})",
+                cause="too many tokens per sample, or too large a body",
+                fix="fewer --tokens, --set fit.checkpointing=true, --set fit.trainable=lora, or a smaller backbone",
+            ) from problem
+        self.size = -(-tried // 2)
+        self.say(
+            f"{tried} rows do not fit the memory at once: steps are made of pieces of {self.size} rows from here on"
+        )
+
+    def _backward(self, x: Tensor, lengths: Tensor | None, y: Tensor, rows: slice, count: Tensor) -> float:
+        x, y, lengths = x[rows], y[rows], None if lengths is None else lengths[rows]
+        if lengths is not None:
+            x = x[..., : max(1, int(lengths.max()))]
+            y = y[..., : x.shape[-1]] if self.model.config.kind in FIELD_KINDS else y
+        device = self.model.device
+        x, y, lengths = x.to(device), y.to(device), None if lengths is None else lengths.to(device)
+        try:
+            with self.model.body_in(self.dtype):
+                out = self.forward(x, lengths)
+        except Exception as problem:
+            raise self._translated(problem) from problem
+        total = self.objective.total(out, y)
+        loss = total / count.to(total)
         loss.backward()
         return float(loss.detach())
+
+    def _translated(self, problem: Exception) -> Exception:
+        if not self.compiled or type(problem).__module__.split(".")[:2] not in (
+            ["torch", "_dynamo"],
+            ["torch", "_inductor"],
+        ):
+            return problem
+        return ConfigError(
+            f"the model cannot be compiled ({str(problem).splitlines()[0]})",
+            cause="no C++ compiler, or an operation that torch.compile does not know",
+            fix="leave fit.compile out",
+        )

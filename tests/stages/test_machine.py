@@ -1,0 +1,365 @@
+"""Steps in pieces, twice-computed layers, precision and compilation: how a step is computed changes no result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from crosstune.assembly import outputs, predict
+from crosstune.errors import ConfigError, DataError
+from crosstune.nn import devices, memory
+from crosstune.seeding import Streams
+from crosstune.stages import fit, precision, selection, stepping
+from crosstune.stages.fit import FitConfig
+from crosstune.stages.monitor import Limit
+from crosstune.stages.precision import Choice, choose
+from crosstune.stages.state import State
+
+from .problems import Recorder, changed, snapshot, state
+
+FAST: dict[str, Any] = {"max_steps": 5, "batch_size": 16, "head_init": "zero", "body_rate": 1e-3,
+                        "embedder_rate": 1e-3, "head_rate": 0.3, "warmup_steps": 0}  # fmt: skip
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collecting garbage after every failed attempt takes longer than all steps."""
+    monkeypatch.setattr(memory.gc, "collect", lambda *unused: 0)
+
+
+@pytest.fixture
+def latest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the last step's model: the selected one may be the first."""
+
+    def keep(self: Any, model: Any, step: int, monitor: Any) -> None:
+        self.best, self.best_step, self.best_score = snapshot(model), step, 0.0
+
+    monkeypatch.setattr(selection.Selection, "evaluate", keep)
+
+
+def run(made: State, **options: Any) -> tuple[State, Any, Recorder]:
+    after, report = fit.run(made, FitConfig(**{**FAST, **options}), streams=Streams(0))
+    assert isinstance(made.monitor, Recorder)
+    return after, report, made.monitor
+
+
+def losses(recorder: Recorder) -> list[float]:
+    return [event["loss"] for event in recorder.of("step")]
+
+
+def distance(one: State, other: State) -> float:
+    a, b = snapshot(one.model), snapshot(other.model)
+    return max(float((a[n] - b[n]).abs().max()) for n in a)
+
+
+# -- memory -------------------------------------------------------------------------------------------------------
+
+TOO_LARGE = {
+    "torch": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    "allocator": RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"
+    ),
+    "python": MemoryError(),
+}
+
+
+def small_memory(made: State, rows: int, problem: Exception, *, backward: bool = False) -> list[int]:
+    """The model's body fails above so many rows; gives the sizes that were tried."""
+    body, forward, tried = made.model.body, made.model.body.forward, []
+
+    def limited(tokens: Tensor, *args: Any) -> Any:
+        tried.append(len(tokens))
+
+        def fail(grad: Tensor) -> None:
+            raise problem
+
+        if len(tokens) > rows and not backward:
+            raise problem
+        states = forward(tokens, *args)
+        if len(tokens) > rows and states[1].requires_grad:
+            states[1].register_hook(fail)
+        return states
+
+    body.forward = limited
+    return tried
+
+
+@pytest.mark.parametrize("kind", ["classification", "dense"])
+@pytest.mark.parametrize("what", list(TOO_LARGE))
+@pytest.mark.parametrize("backward", [False, True])
+def test_pieces_are_halved_and_the_batch_is_kept(kind: Any, what: str, backward: bool, latest: None) -> None:
+    expected, _, whole = run(state(kind))
+    made = state(kind)
+    tried = small_memory(made, 5, TOO_LARGE[what], backward=backward)
+    after, report, pieces = run(made)
+    assert losses(pieces) == pytest.approx(losses(whole), rel=1e-5)
+    assert distance(expected, after) < 2e-4
+    assert report.figures["piece_rows"] == 4
+    assert tried[:3] == [16, 8, 4]
+    assert set(tried[3:]) == {4}
+    words = "16 rows do not fit the memory at once: steps are made of pieces of 8 rows from here on"
+    assert words in report.notes
+    assert words in [event["text"] for event in pieces.of("message")]
+
+
+def test_a_mean_of_means_would_be_another_step(latest: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest wrong implementation: every piece divided by its own count."""
+    _, _, whole = run(state())
+    made = state()
+    small_memory(made, 6, MemoryError())  # pieces of 4, 4, 4, 4: give them unlike sizes
+    monkeypatch.setattr(stepping.Stepper, "_halve", lambda self, rows, problem: setattr(self, "size", 6))
+    original = stepping.Stepper._backward
+
+    def wrong(self: Any, x: Any, lengths: Any, y: Tensor, rows: slice, count: Tensor) -> float:
+        return original(self, x, lengths, y, rows, 3 * self.objective.count(y[rows]))
+
+    monkeypatch.setattr(stepping.Stepper, "_backward", wrong)
+    _, _, other = run(made)
+    assert losses(other) != pytest.approx(losses(whole), rel=1e-3)
+
+
+def test_a_row_that_does_not_fit_at_all_is_an_error_that_helps() -> None:
+    made = state()
+    run_options = {"head_init": "zero"}
+    tried = small_memory(made, 0, MemoryError("Unable to allocate 9 GiB"), backward=True)
+    with pytest.raises(DataError, match=r"a single row does not fit the memory \(Unable to allocate 9 GiB\)") as caught:
+        run(made, **run_options)
+    assert "fit.checkpointing=true" in str(caught.value)
+    assert tried[-1] == 1
+
+
+def test_other_errors_pass() -> None:
+    made = state()
+    small_memory(made, 5, RuntimeError("mat1 and mat2 shapes cannot be multiplied"), backward=True)
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        run(made)
+
+
+def test_predictions_are_made_in_pieces_too() -> None:
+    made = state()
+    expected, logits = predict(made.model, made.validation), outputs(made.model, made.validation)
+    tried = small_memory(made, 7, MemoryError())
+    assert np.allclose(predict(made.model, made.validation), expected, atol=1e-6)
+    assert tried == [30, 15, 8, 4, 4, 4, 4, 4, 4, 4, 2]
+    assert torch.allclose(outputs(made.model, made.validation), logits, atol=1e-6)
+
+
+def test_the_size_that_fits_survives_a_checkpoint(latest: None) -> None:
+    first = Recorder(keep=3)
+    made = state(monitor=first)
+    small_memory(made, 5, MemoryError())
+    whole, _, _ = run(made)
+    second = Recorder(saved=first.stored)
+    made = state(monitor=second)
+    tried = small_memory(made, 5, MemoryError())
+    again, report, _ = run(made)
+    assert changed(snapshot(whole.model), snapshot(again.model)) == set()
+    assert set(tried) == {4}
+    assert any("do not fit the memory" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("body", ["twin-bert", "twin-swin"])
+@pytest.mark.parametrize("trainable", ["all", "lora"])
+def test_layers_computed_twice_make_the_same_steps(body: str, trainable: str, latest: None) -> None:
+    plain, _, one = run(state(body=body), trainable=trainable)
+    made = state(body=body)
+    calls: list[int] = []
+    block = made.model.body.blocks()[0]
+    block.register_forward_pre_hook(lambda *unused: calls.append(torch.is_grad_enabled()))
+    again, _, other = run(made, trainable=trainable, checkpointing=True)
+    assert losses(other) == pytest.approx(losses(one), rel=1e-6)
+    assert distance(plain, again) < 1e-6
+    assert "forward" not in vars(made.model.body.blocks()[0])
+    assert made.model.body.blocks()[0] is block or trainable == "lora"
+
+
+def test_checkpointing_keeps_less(latest: None) -> None:
+    found = []
+    for checkpointing in (False, True):
+        sizes: dict[int, int] = {}
+
+        def pack(tensor: Tensor, sizes: dict[int, int] = sizes) -> Tensor:
+            sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            run(state(), max_steps=1, checkpointing=checkpointing)
+        found.append(sum(sizes.values()))
+    assert found[1] < 0.7 * found[0]
+
+
+# -- precision ----------------------------------------------------------------------------------------------------
+
+
+def multiplies_in() -> torch.dtype:
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+
+
+def test_bfloat16_is_for_the_body_alone(latest: None) -> None:
+    made = state()
+    seen: dict[str, set[torch.dtype]] = {"body": set(), "head": set()}
+    for name, module in (("body", made.model.body.blocks()[0]), ("head", made.model.head.linear)):
+        module.register_forward_hook(lambda *unused, name=name: seen[name].add(multiplies_in()))
+    after, report, low = run(made, precision="bf16")
+    assert seen["head"] == {torch.float32}
+    assert seen["body"] == {torch.bfloat16}
+    assert {p.dtype for p in after.model.parameters()} == {torch.float32}
+    assert report.figures["precision"] == "bf16"
+    assert report.figures["precision_why"] == "asked for"
+    _, _, full = run(state(), precision="fp32")
+    assert losses(low) == pytest.approx(losses(full), rel=2e-2)
+    assert losses(low) != losses(full)
+
+
+def test_selection_and_closed_form_stay_float32() -> None:
+    made = state()
+    dtypes: list[bool] = []
+    made.model.body.blocks()[0].register_forward_hook(
+        lambda *unused: dtypes.append(torch.is_autocast_enabled("cpu")) if not torch.is_grad_enabled() else None
+    )
+    after, report, _ = run(made, precision="bf16", head_init="ridge")
+    assert dtypes
+    assert not any(dtypes)
+    score = after.metric.score(predict(after.model, after.validation), after.validation.y)  # type: ignore[arg-type]
+    assert score == pytest.approx(report.figures["best_score"], abs=1e-9)
+    _, first, _ = run(state(), precision="fp32", head_init="ridge")
+    assert first.figures["head_first_score"] == report.figures["head_first_score"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["twin-bert", "twin-vit", "twin-swin", "twin-swinv2", "twin-gpt2", "twin-t5", "twin-wav2vec2", "twin-deberta"],
+)
+def test_every_family_trains_in_bfloat16(body: str, latest: None) -> None:
+    _, _, low = run(state(body=body), precision="bf16", max_steps=3)
+    _, _, full = run(state(body=body), precision="fp32", max_steps=3)
+    assert losses(low) == pytest.approx(losses(full), rel=5e-2)
+
+
+class Clock:
+    """Time as the steps say that it passes."""
+
+    def __init__(self, fp32: float, bf16: float) -> None:
+        self.now, self.cost = 0.0, {None: fp32, torch.bfloat16: bf16}
+        self.steps: list[torch.dtype | None] = []
+
+    def step(self, dtype: torch.dtype | None) -> None:
+        self.steps.append(dtype)
+        self.now += self.cost[dtype]
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    monotonic = perf_counter
+
+
+def chosen(monkeypatch: pytest.MonkeyPatch, clock: Clock, **options: Any) -> Choice:
+    monkeypatch.setattr(precision, "time", clock)
+    monkeypatch.setattr(precision, "computes_bf16", lambda device: True)
+    settings: dict[str, Any] = {"timed": True, "key": (id(clock),), "seconds": 1000.0}
+    return choose("auto", CPU, step=clock.step, **{**settings, **options})
+
+
+def test_a_cpu_computes_in_bfloat16_where_that_is_measured_to_be_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(0.3, 0.2)
+    assert chosen(monkeypatch, clock) == Choice("bf16", "bfloat16 is 1.50 times as fast here")
+    count = len(clock.steps)
+    assert chosen(monkeypatch, clock).precision == "bf16"
+    assert len(clock.steps) == count  # measured once
+    assert chosen(monkeypatch, Clock(0.2, 0.3)) == Choice("fp32", "bfloat16 is 0.67 times as fast here, less than 1.15")
+
+
+def test_nothing_is_measured_where_there_is_no_time_or_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Clock(10.0, 1.0)
+    assert chosen(monkeypatch, slow).why == "no time to measure whether bfloat16 is faster"
+    assert len(slow.steps) == 1
+    steps = Clock(0.3, 0.2)
+    assert "must repeat" in chosen(monkeypatch, steps, timed=False).why
+    assert steps.steps == []
+    monkeypatch.setattr(precision, "computes_bf16", lambda device: False)
+    assert choose("auto", CPU, timed=True, key=(), step=steps.step).why == "cpu has no bfloat16 instructions"
+
+
+def test_the_choice_and_its_reason_are_recorded_and_resumed(monkeypatch: pytest.MonkeyPatch, latest: None) -> None:
+    monkeypatch.setattr(precision, "choose", None)
+    picked = Choice("bf16", "a reason")
+    monkeypatch.setattr(fit, "choose", lambda *args, **kwargs: picked)
+    first = Recorder({"fit": Limit(seconds=1000.0)}, keep=3)
+    whole, report, _ = run(state(monitor=first), schedule="constant")
+    assert (report.figures["precision"], report.figures["precision_why"]) == ("bf16", "a reason")
+    picked = Choice("fp32", "another machine")
+    second = Recorder({"fit": Limit(seconds=1000.0)}, saved=first.stored)
+    again, report, _ = run(state(monitor=second), schedule="constant")
+    assert report.figures["precision_why"] == "a reason"
+    assert changed(snapshot(whole.model), snapshot(again.model)) == set()
+
+
+def test_measuring_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, latest: None) -> None:
+    """The same run with and without it, dropout included."""
+    found = []
+    for able in (False, True):
+        monkeypatch.setattr(precision, "_MEASURED", {})
+        monkeypatch.setattr(precision, "computes_bf16", lambda device, able=able: able)
+        monkeypatch.setattr(precision, "_gain", lambda step: step(torch.bfloat16) or 1.0)
+        made = state(monitor=Recorder({"fit": Limit(seconds=1000.0)}))
+        after, report, _ = run(made, dropout=True, schedule="constant")
+        found.append((snapshot(after.model), report.figures["precision_why"]))
+    assert [why for _, why in found] == [
+        "cpu has no bfloat16 instructions",
+        "bfloat16 is 1.00 times as fast here, less than 1.15",
+    ]
+    assert changed(found[0][0], found[1][0]) == set()
+
+
+def test_what_this_machine_says_of_itself() -> None:
+    assert isinstance(devices.computes_bf16(CPU), bool)
+    assert devices.computes_bf16(torch.device("mps")) is False
+
+
+# -- compilation --------------------------------------------------------------------------------------------------
+
+
+def test_only_steps_are_compiled(monkeypatch: pytest.MonkeyPatch, latest: None) -> None:
+    compiled, calls = [], []
+
+    def traced(model: Any, **options: Any) -> Any:
+        compiled.append(options)
+        return lambda *args: calls.append(model.training) or model(*args)
+
+    monkeypatch.setattr(torch, "compile", traced)
+    plain, _, one = run(state())
+    assert compiled == []
+    again, _, other = run(state(), compile=True)
+    assert compiled == [{"dynamic": True}]
+    assert calls == [False] * FAST["max_steps"]
+    assert losses(other) == losses(one)
+    assert changed(snapshot(plain.model), snapshot(again.model)) == set()
+
+
+@pytest.mark.slow
+def test_a_compiled_model_makes_the_same_steps_in_c(latest: None) -> None:
+    plain, _, one = run(state())
+    again, _, other = run(state(), compile=True)
+    assert losses(other) == pytest.approx(losses(one), rel=1e-3)
+    assert distance(plain, again) < 2e-3
+    assert set(again.model.state_dict()) == set(plain.model.state_dict())
+
+
+def test_what_cannot_be_compiled_is_an_error_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._dynamo.exc import Unsupported
+
+    def broken(model: Any, **options: Any) -> Any:
+        def call(*args: Any) -> None:
+            raise Unsupported("no such operation")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(ConfigError, match="the model cannot be compiled") as caught:
+        run(state(), compile=True)
+    assert "leave fit.compile out" in str(caught.value)

@@ -69,6 +69,7 @@ def test_zero_scores_one_and_its_records_say_what_was_scored(records):
     assert one["input"] == one["target"] == [1, 64]
     assert one["generated"]
     assert one["rolled_out"] is None
+    assert one["standard_error"] == pytest.approx(0, abs=1e-12)
 
 
 def test_a_field_that_has_spread_evenly_is_the_mean_of_its_start(records):

@@ -73,9 +73,10 @@ def degeneracy(
     on both sides ("shipped, one frame"). limit: rows per part.
 
     A record holds: task, title, protocol, variant, generated, answer, metric, value (None where the answer does not
-    apply, with the reason in note), rolled_out (the official nRMSE of the rollout, official protocol only), test_rows,
-    train_rows, twins (test rows with an equal input in training), input, target (shapes), seed, published (scores of
-    the protocol and variant they belong to, method -> value).
+    apply, with the reason in note), standard_error (of value, over test rows as if independent), rolled_out (the
+    official nRMSE of the rollout, official protocol only), test_rows, train_rows, twins (test rows with an equal input
+    in training), input, target (shapes), seed, published (scores of the protocol and variant they belong to, method ->
+    value).
 
     Raises ``DataError`` where nothing is there, or data of a wanted task are not; ``UsageError`` for unknown tasks.
     """
@@ -135,11 +136,17 @@ def _records(case: Case, seed: int) -> Iterator[dict[str, Any]]:
         "published": _published(case),
     }  # fmt: skip
     for name, answer, note in _answers(case, train, test, seed):
-        value = rolled = None
+        value = error = rolled = None
         if answer is not None:
-            value = float(metric.score(answer(test.X), test.y))
+            given = answer(test.X)
+            value = float(metric.score(given, test.y))
+            single = metric.per_sample(given, test.y)
+            if single is not None and len(single) > 1:
+                error = float(single.std(ddof=1) / np.sqrt(len(single)))
             rolled, note = _rolled_out(case, answer, note)
-        yield {**common, "answer": name, "value": value, "rolled_out": rolled, "note": note}
+        yield {
+            **common, "answer": name, "value": value, "standard_error": error, "rolled_out": rolled, "note": note
+        }  # fmt: skip
 
 
 def _answers(case: Case, train: Dataset, test: Dataset, seed: int) -> Iterator[tuple[str, Answer | None, str]]:

@@ -22,8 +22,8 @@ Record = dict[str, Any]
 _FIRST = ("zero", *FLOORS.values())
 _LEAD = ("task", "file", "protocol", "metric", "test rows", "with a twin")
 _PLAIN = (
-    "task", "protocol", "variant", "answer", "metric", "value", "rolled_out", "test_rows", "train_rows", "twins",
-    "generated", "seed", "note",
+    "task", "protocol", "variant", "answer", "metric", "value", "standard_error", "rolled_out", "test_rows",
+    "train_rows", "twins", "generated", "seed", "note",
 )  # fmt: skip
 
 
@@ -98,14 +98,16 @@ def findings(records: Sequence[Record]) -> list[str]:
             )
         other = groups.get((task, variant, ONE_FRAME)) if protocol == "shipped" else None
         if other is not None:
-            same = {r["answer"]: r["value"] for r in other}
-            found.append(
-                f"{task}: with one frame for training and test, {best} reaches {same[best]:.3g} instead of "
-                f"{trivial[best]:.3g}."
-            )
+            same = next(f"{r['value']:.3g}" for r in other if r["answer"] == best)
+            if same != f"{trivial[best]:.3g}":
+                found.append(
+                    f"{task}: with one frame for training and test, {best} reaches {same} instead of "
+                    f"{trivial[best]:.3g}."
+                )
         if protocol == "shipped":
             found += [
-                f"{task}, {protocol}: {r['answer']} reaches {r['value']:.3g}, from the equation without training data."
+                f"{task}, {protocol}: {r['answer']} reaches {r['value']:.3g}{_error(r)}, from the equation without "
+                "training data."
                 for r in group
                 if r["answer"] not in _FIRST
             ]
@@ -191,6 +193,10 @@ def _cell(record: Record) -> str:
         return "\u2013"
     rolled = record["rolled_out"]
     return f"{record['value']:.3g}" + ("" if rolled is None else f" ({rolled:.3g})")
+
+
+def _error(record: Record) -> str:
+    return "" if record["standard_error"] is None else f" (standard error {record['standard_error']:.2g})"
 
 
 def _rolled(record: Record) -> str:

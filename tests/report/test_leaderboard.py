@@ -170,6 +170,7 @@ def test_stand_ins_are_known_from_what_the_jobs_of_a_sweep_noted(tmp_path):
     ("name", "options"),
     [
         ("openml/credit-g", {"n": 60}), ("drug_response/ctrp", {"n": 16}), ("nas_bench_360/satellite", {"n": 96}),
+        ("nas_bench_360/darcy_flow", {"n": 12}),
         ("pdebench/advection", {"n": 10, "resolution": 64}),
     ],
 )  # fmt: skip

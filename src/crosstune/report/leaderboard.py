@@ -23,7 +23,7 @@ from crosstune.metrics import get_metric
 # What a published metric is called here, where it is not the first metric of its protocol.
 OTHER_METRICS = {"FNR %": "fnr-mask"}
 # How the loaders' notes on generated data begin.
-GENERATED_NOTES = ("stand-in", "synthetic stand-in", "generated data")
+GENERATED_NOTES = ("stand-in", "synthetic stand-in", "generated data", "the equation solved by crosstune")
 
 
 @dataclass(frozen=True)

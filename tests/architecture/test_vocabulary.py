@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TEXT = {".py", ".md", ".rst", ".toml", ".txt", ".j2", ".css", ".html", ".json", ".csv", ".yaml", ".yml", ".ipynb"}
-PLACES = ("src", "tests", "docs", "examples", "bench")
+PLACES = ("src", "tests", "docs", "examples", "bench", "results")
 FILES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml", "constraints.txt")
 # written in pieces, so that this file passes its own test
 FORBIDDEN = {

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from crosstune.errors import RunError
+from crosstune.errors import RunError, UsageError
+from crosstune.experiment import execute
 from crosstune.experiment.place import holds, unwritable, writing
 from crosstune.runs import RunFolder
 
@@ -103,3 +104,11 @@ def test_errors_of_another_sort_stay_what_they_are(tmp_path: Path) -> None:
     shown = unwritable(PermissionError(errno.EACCES, "Permission denied"), RunFolder(tmp_path))
     assert isinstance(shown, RunError)
     assert "no permission" in str(shown)
+
+
+def test_a_run_is_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two would write the same files; the refusal comes before the lock, which would speak of another run."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="a run is one process, and 2 were started"):
+        execute(RunFolder(tmp_path / "run"))
+    assert list(tmp_path.iterdir()) == []

@@ -22,10 +22,10 @@ def test_the_digest_follows_all_that_decides_a_run_and_nothing_else() -> None:
         {"backbone": "twin-bert"}, {"method": "frozen"}, {"budget": "5m"}, {"seeds": (1,)}, {"metric": "accuracy"},
         {"floors": ()}, {"controls": ("frozen",)}, {"tokens": 8}, {"settings": {"fit.patience": 3}},
         {"fractions": (0.5, 0.25, 0.25)}, {"split": "random"}, {"split_seed": 1}, {"accept": ("leak",)}, {"threads": 1},
-        {"loss": "focal"},
+        {"loss": "focal"}, {"device": "cpu"},
     ):  # fmt: skip
         digests.add(Request(**change).digest("d"))  # type: ignore[arg-type]
-    assert len(digests) == 16
+    assert len(digests) == 17
     assert base.digest("other data") not in digests
     assert Request(checkpoint_seconds=1.0).digest("d") == base.digest("d")
     assert Request().digest("d") == base.digest("d")
@@ -45,6 +45,8 @@ def test_mistakes_are_found_before_the_data_are_read() -> None:
         (Request(controls=("frozn",)), "frozen"), (Request(proxy="wikipedia"), "documentation"),
         (Request(loss="focl"), "did you mean 'focal'"), (Request(settings={"fit.loss": "msee"}), "did you mean 'mse'"),
         (Request(loss="mse", settings={"fit.loss": "mae"}), "two losses were asked for"),
+        (Request(device="cuda:99"), "cuda:99: this torch finds"),
+        (Request(settings={"fit.momentum": 0.9}), "momentum = 0.9 is read by nothing"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=needle):
             bad.check()
@@ -54,6 +56,8 @@ def test_mistakes_are_found_before_the_data_are_read() -> None:
         assert mistake in str(caught.value)
     with pytest.raises(ValidationError):
         Request(checkpoint_seconds=-1)
+    with pytest.raises(ValidationError, match="device"):
+        Request(device="gpu")
     with pytest.raises(ValidationError):
         Request(unknown=1)  # type: ignore[call-arg]
 
@@ -80,12 +84,13 @@ def test_the_loss_is_a_setting_of_fitting_with_its_own_flag() -> None:
 
 
 def test_controls_are_trained_on_the_loss_of_the_method() -> None:
-    settings = {"fit.loss_gamma": 1.0, "fit.class_weights": "balanced"}
+    settings = {"fit.loss_gamma": 1.0, "fit.class_weights": "balanced", "fit.precision": "fp32"}
     method = Request(loss="focal", settings=settings).resolved_method()
     for name in method.controls:
         fit = control(method, name).stages[-1]
         assert isinstance(fit, FitConfig)
         assert (fit.loss, fit.loss_gamma, fit.class_weights, fit.pos_weight) == ("focal", 1.0, "balanced", None)
+        assert fit.precision == "fp32"
     assert control(Request().resolved_method(), "scratch") == Request(method="scratch").resolved_method()
 
 

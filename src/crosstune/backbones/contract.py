@@ -231,6 +231,17 @@ class Backbone:
         return self.info.modality
 
     @property
+    def device(self) -> torch.device:
+        """Where body and theta are."""
+        return next(self.body.parameters()).device
+
+    def to(self, device: torch.device | str) -> Backbone:
+        """Move body and theta, in place."""
+        self.body.to(device)
+        self.source.to(device)
+        return self
+
+    @property
     def native(self) -> Native:
         """What ``source_tokens`` takes; the image statistics come from the folder's preprocessor_config.json."""
         if not isinstance(self.source, Source):
@@ -280,12 +291,12 @@ class Backbone:
 
     @torch.no_grad()
     def source_tokens(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, tuple[int, ...]]:
-        """theta: native inputs -> tokens (n, T, width), mask (n, T) and the tokens' grid."""
+        """theta: native inputs -> tokens (n, T, width), mask (n, T) and the tokens' grid, on theta's device."""
         if "input_ids" in inputs:
-            tokens = self.source(inputs["input_ids"])
-            return tokens, inputs["attention_mask"], (tokens.shape[1],)
+            tokens = self.source(inputs["input_ids"].to(self.device))
+            return tokens, inputs["attention_mask"].to(tokens.device), (tokens.shape[1],)
         values = inputs["pixel_values"] if "pixel_values" in inputs else inputs["input_values"]
-        tokens = self.source(values)
+        tokens = self.source(values.to(self.device))
         grid = getattr(self.source, "grid", None) or (tokens.shape[1],)
         return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device), grid
 
@@ -304,7 +315,7 @@ class Backbone:
             coarse = torch.randn(8, 1, 2000, generator=generator)
             values = nn.functional.interpolate(coarse, size=16000, mode="linear", align_corners=False)[:, 0]
         values = (values - values.mean()) / values.std()
-        return float(self.source(values).square().mean().sqrt())
+        return float(self.source(values.to(self.device)).square().mean().sqrt())
 
 
 def _hash_tokens(passages: list[str] | tuple[str, ...], *, vocabulary: int, max_tokens: int) -> dict[str, Tensor]:

@@ -37,6 +37,7 @@ Proxy = Annotated[
         ".wav or .txt files; .npz with X and y; .csv, .jsonl or .parquet with text and label (PATH::TEXT,LABEL)."
     ),
 ]
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1 or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Path = Annotated[str | None, typer.Option("--data", help="Where the files of a benchmark task lie.")]
 Protocol = Annotated[

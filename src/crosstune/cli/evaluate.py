@@ -23,14 +23,17 @@ def evaluate(
     lengths: common.Lengths = None,
     features: common.Features = None,
     allow_pickle: common.AllowPickle = False,
+    device: common.Device = "auto",
     json: common.Json = False,
 ) -> None:
     """Score the model of a run on labelled data it has not seen."""
     from crosstune.cli.progress import Progress
     from crosstune.experiment import evaluate as score
+    from crosstune.nn.devices import resolve_device
     from crosstune.runs import load_model
 
-    model = load_model(run)
+    where = resolve_device(device)
+    model = load_model(run).to(where)
     chosen = common.chosen_task(context, data, path, protocol, limit, taboo=("target", "lengths", "features"))
     if chosen is not None:
         dataset = common.task_part(chosen, part, sealed_by=run)

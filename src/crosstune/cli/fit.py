@@ -56,6 +56,7 @@ def fit(
     lengths: common.Lengths = None,
     features: common.Features = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    device: common.Device = "auto",
     checkpoint_every: Annotated[
         str, typer.Option(help="How often the state is kept, for `crosstune resume` (15s, 0.2s, 1m).")
     ] = "15s",
@@ -76,7 +77,7 @@ def fit(
         backbone=backbone, method=method, budget=budget, seeds=seeds, metric=metric, floors=floors, controls=controls,
         tokens=tokens, settings=settings, split=split, fractions=fractions, split_seed=split_seed, accept=accept,
         threads=threads, allow_pickle=allow_pickle, proxy=proxy, checkpoint_every=checkpoint_every,
-        attention=attention, loss=loss,
+        attention=attention, loss=loss, device=device,
     )  # fmt: skip
     loaded = None
     if chosen is not None:
@@ -109,7 +110,7 @@ def make_request(
     *, backbone: str, method: str, budget: str, seeds: str, metric: str | None, floors: str | None,
     controls: str | None, tokens: int | None, settings: list[str] | None, split: str, fractions: str, split_seed: int,
     accept: list[str] | None, threads: int | None, allow_pickle: bool, proxy: str,
-    checkpoint_every: str, attention: str | None = None, loss: str | None = None,
+    checkpoint_every: str, attention: str | None = None, loss: str | None = None, device: str = "auto",
 ) -> Any:  # fmt: skip
     """The request behind the flags, checked before any data are read."""
     from pydantic import ValidationError
@@ -124,6 +125,7 @@ def make_request(
             settings=common.parse_settings(settings), split=split, fractions=common.parse_fractions(fractions),  # type: ignore[arg-type]
             split_seed=split_seed, accept=tuple(accept or ()), threads=threads, allow_pickle=allow_pickle, proxy=proxy,
             checkpoint_seconds=common.parse_interval(checkpoint_every), attention=attention, loss=loss,  # type: ignore[arg-type]
+            device=device,
         )  # fmt: skip
     except ValidationError as problem:
         lines = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in problem.errors()]

@@ -25,6 +25,7 @@ def predict(
     lengths: common.Lengths = None,
     features: common.Features = None,
     allow_pickle: common.AllowPickle = False,
+    device: common.Device = "auto",
     json: common.Json = False,
 ) -> None:
     """Predict every row of a file with the model of a run (or of a model folder).
@@ -33,9 +34,11 @@ def predict(
     """
     from crosstune.cli.progress import Progress
     from crosstune.experiment import predict_file
+    from crosstune.nn.devices import resolve_device
     from crosstune.runs import load_model
 
-    model = load_model(run)
+    where = resolve_device(device)
+    model = load_model(run).to(where)
     chosen = common.chosen_task(context, data, path, protocol, limit, taboo=("lengths", "features"))
     if chosen is not None:
         dataset = common.task_part(chosen, part)

@@ -32,6 +32,7 @@ def rank(
     lengths: common.Lengths = None,
     features: common.Features = None,
     allow_pickle: common.AllowPickle = False,
+    device: common.Device = "auto",
     json: common.Json = False,
 ) -> None:
     """Score backbones by the bound before any fine-tuning, next to LogME and H-score; lower bound is better."""
@@ -54,5 +55,5 @@ def rank(
         dataset = common.read_data(
             data, target=target, groups=groups, lengths=lengths, features=features, task=task, allow_pickle=allow_pickle
         )
-    result = score(dataset, names, errors=known, parts=parts, proxy=proxy)
+    result = score(dataset, names, errors=known, parts=parts, proxy=proxy, device=device)
     common.emit(result) if json else print(render(result))

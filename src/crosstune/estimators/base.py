@@ -80,6 +80,7 @@ class CrossModalEstimator(BaseEstimator):
         validation_fraction: float = 0.2,
         proxy: str = "auto",
         threads: int | None = None,
+        device: str = "auto",
         out: str | None = None,
         verbose: bool = False,
     ) -> None:
@@ -96,6 +97,7 @@ class CrossModalEstimator(BaseEstimator):
         self.validation_fraction = validation_fraction
         self.proxy = proxy
         self.threads = threads
+        self.device = device
         self.out = out
         self.verbose = verbose
 
@@ -154,7 +156,7 @@ class CrossModalEstimator(BaseEstimator):
                 metric=self.metric, floors=names_of(self.floors), controls=names_of(self.controls),
                 tokens=self.tokens, loss=self.loss, settings=dict(self.settings or {}),
                 fractions=(1 - fraction, fraction, 0.0),
-                split_seed=int(seed), accept=ACCEPTED, proxy=self.proxy, threads=self.threads,
+                split_seed=int(seed), accept=ACCEPTED, proxy=self.proxy, threads=self.threads, device=self.device,
             )  # fmt: skip
         except ValidationError as problem:
             lines = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in problem.errors()]
@@ -175,6 +177,7 @@ class CrossModalEstimator(BaseEstimator):
         from crosstune.estimators.portable import SAVED, finish_run, saved_state
         from crosstune.experiment import execute, prepare
         from crosstune.experiment.sitting import silent
+        from crosstune.nn.devices import resolve_device
         from crosstune.runs import load_model
         from crosstune.runs.files import write_json
 
@@ -193,7 +196,7 @@ class CrossModalEstimator(BaseEstimator):
                 except Interrupted as stop:
                     # searches over parameters swallow errors of one fit and go on with the next, but not this
                     raise KeyboardInterrupt(str(stop) if workspace is None else "fit was interrupted") from None
-        self.model_ = load_model(path)
+        self.model_ = load_model(path).to(resolve_device(self.device))
         self.report_ = report_of(path)
         self.run_ = str(path)
         self._workspace = workspace

@@ -38,6 +38,7 @@ class CrossModalClassifier(ClassifierMixin, CrossModalEstimator):
     proxy : labelled source data for the alignment stages: "auto" (by the body's modality), "none", a name
         (``crosstune list proxies``) or a path of your own.
     threads : of the CPU; None is torch's choice.
+    device : where fitting and predicting compute: "auto", "cpu", "cuda", "cuda:1" or "mps".
     out : run folder to keep. None uses a temporary one that goes when the estimator does. The same folder with other
         data or settings is refused, so leave it out in searches over parameters.
     verbose : say on stderr what goes on.

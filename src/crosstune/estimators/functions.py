@@ -99,6 +99,7 @@ def fit(
     proxy: str = "auto",
     accept: Sequence[str] = (),
     threads: int | None = None,
+    device: str = "auto",
     allow_pickle: bool = False,
     drop_missing_target: bool = False,
     out: str | Path | None = None,
@@ -120,6 +121,7 @@ def fit(
     from crosstune.estimators.portable import finish_run
     from crosstune.experiment import Request, execute, prepare
     from crosstune.experiment.sitting import silent
+    from crosstune.nn.devices import resolve_device
 
     try:
         request = Request(
@@ -127,7 +129,8 @@ def fit(
             seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds), metric=metric,
             floors=names_of(floors), controls=names_of(controls), tokens=tokens, loss=loss,
             settings=dict(settings or {}), fractions=fractions, split=split, split_seed=split_seed,  # type: ignore[arg-type]
-            proxy=proxy, accept=tuple(accept), threads=threads, allow_pickle=allow_pickle,
+            proxy=proxy, accept=tuple(accept), threads=threads, device=device,
+            allow_pickle=allow_pickle,
         )  # fmt: skip
     except ValidationError as problem:
         lines = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in problem.errors()]
@@ -146,7 +149,7 @@ def fit(
         _execute(folder, execute, narrate if verbose else silent)
     if not (path / "report.html").exists():
         finish_run(path)
-    plain = load_model(path)
+    plain = load_model(path).to(resolve_device(device))
     return FittedModel(plain.model, plain.config, str(path), report_of(path))
 
 

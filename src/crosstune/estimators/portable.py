@@ -165,7 +165,7 @@ def _params(run: Path | None) -> dict[str, Any]:
     if run is None:
         return {}
     request = json.loads((run / "run.json").read_text()).get("request") or {}
-    same = ("backbone", "method", "budget", "metric", "tokens", "proxy", "threads")
+    same = ("backbone", "method", "budget", "metric", "tokens", "loss", "proxy", "threads")
     params = {key: request[key] for key in same if key in request}
     for key in ("floors", "controls"):
         if key in request:

@@ -78,7 +78,7 @@ def control(method: Method, name: str) -> Method:
 
 
 # settings of fitting in which a control must not differ from the method, or they would decide the comparison
-SHARED = ("loss", "loss_gamma", "class_weights", "pos_weight")
+SHARED = ("loss", "loss_gamma", "class_weights", "pos_weight", "precision", "checkpointing", "compile")
 
 
 def _same_loss(own: Method, method: Method) -> Method:
@@ -186,7 +186,7 @@ def run_arm(
         train, backbone.body, tokens=tokens, linear_part=arm.method.linear_part,
         embedder_seed=streams.seed_for("embedder") % 2**31,
     )  # fmt: skip
-    model = build_model(config, backbone.body, train, token_rms=backbone.token_rms())
+    model = build_model(config, backbone.body, train, token_rms=backbone.token_rms()).to(backbone.device)
     state = State(
         model=model, backbone=backbone, train=train, validation=validation, metric=metric, monitor=monitor, source=bank,
         max_head_rows=arm.max_head_rows, selection_rows=arm.selection_rows, probe_rows=arm.probe_rows,

@@ -30,10 +30,10 @@ def target_features(model: CrossModalModel, body: Body, part: Dataset) -> Tensor
     model.eval()
     parts = []
     for some in chunks(len(part), 64):
-        x, lengths, _ = batch(part, some)
+        x, lengths, _ = batch(part, some, model.device)
         tokens, mask = model.tokens(x, lengths)
         grid = model.grid(tokens.shape[1], tuple(x.shape[2:]))
-        parts.append(token_means(body.eval()(tokens, mask, grid)[-1], mask))
+        parts.append(token_means(body.eval()(tokens, mask, grid)[-1], mask).cpu())
     return torch.cat(parts)
 
 
@@ -43,9 +43,9 @@ def log_loss(model: CrossModalModel, part: Dataset) -> Tensor:
     model.eval()
     parts = []
     for some in chunks(len(part), 64):
-        x, lengths, y = batch(part, some)
+        x, lengths, y = batch(part, some, model.device)
         assert y is not None
-        parts.append(F.cross_entropy(model(x, lengths), y.long(), reduction="none"))
+        parts.append(F.cross_entropy(model(x, lengths), y.long(), reduction="none").cpu())
     return torch.cat(parts)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from crosstune.nn.devices import describe_device, resolve_device
+
 
 @lru_cache(maxsize=1)  # reading the metadata of a dozen packages takes longer than a small fit
 def versions() -> dict[str, str]:
@@ -18,7 +20,18 @@ def versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     out = {"python": platform.python_version()}
-    for name in ("torch", "transformers", "numpy", "scipy", "scikit-learn", "POT", "pyarrow", "aeon"):
+    for name in (
+        "torch",
+        "transformers",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "POT",
+        "pyarrow",
+        "aeon",
+        "accelerate",
+        "peft",
+    ):
         try:
             out[name] = version(name)
         except PackageNotFoundError:
@@ -26,8 +39,8 @@ def versions() -> dict[str, str]:
     return out
 
 
-def hardware() -> dict[str, Any]:
-    """What the run ran on."""
+def hardware(device: str = "auto") -> dict[str, Any]:
+    """What a run runs on. device: as it was asked for."""
     model = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo") as handle:
@@ -36,5 +49,5 @@ def hardware() -> dict[str, Any]:
         pass
     return {
         "platform": platform.platform(), "cpu": model, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-        "device": "cpu", "executable": Path(sys.executable).name,
+        "device": describe_device(resolve_device(device)), "executable": Path(sys.executable).name,
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ import crosstune
 from crosstune.assembly import layout, plan_model
 from crosstune.backbones import Backbone, load_backbone
 from crosstune.backbones.contract import Weights
-from crosstune.errors import Interrupted, RunError
+from crosstune.errors import Interrupted, RunError, UsageError
 from crosstune.experiment.arms import Arm, ArmResult, StopFlag, label, run_arm
 from crosstune.experiment.floor_race import sharing, start_floors, take_floors
 from crosstune.experiment.place import unwritable
@@ -26,16 +27,17 @@ from crosstune.experiment.sitting import Notify, Sitting, scored_rows, silent, v
 from crosstune.experiment.source import Origin, source_bank_and_origin
 from crosstune.methods import Method
 from crosstune.metrics import get_metric
+from crosstune.nn.devices import resolve_device
 from crosstune.runs.export import save_model
 from crosstune.runs.folder import RunFolder
 from crosstune.stages.state import SourceBank
 
 
 def open_backbone(request: Request, *, weights: Weights = "pretrained", seed: int = 0) -> Backbone:
-    """The backbone that a request names, with the weights of an arm."""
+    """The backbone that a request names, with the weights of an arm, on the device asked for."""
     return load_backbone(
         request.backbone, weights=weights, seed=seed, allow_pickle=request.allow_pickle, attention=request.attention
-    )
+    ).to(resolve_device(request.device))
 
 
 def execute(
@@ -46,6 +48,12 @@ def execute(
     BudgetError (exit 5) when the time ended before there was a model. load: gives the pretrained backbone; many runs
     in one process may share one."""
     started = time.monotonic() if started is None else started
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            f"a run is one process, and {os.environ['WORLD_SIZE']} were started",
+            cause="torchrun or `accelerate launch`",
+            fix="start crosstune by itself; several processes may share the fitting stage, crosstune.stages.fit.run",
+        )
     go_on = f"continue with `crosstune resume {folder.path}`"
     try:
         folder.lock()

@@ -75,15 +75,15 @@ def allot(run: Sitting, methods: dict[str, Method], backbone: Backbone) -> dict[
 def rows_per_second(run: Sitting, backbone: Backbone) -> float:
     """Measured on a throw-away model: rows of this data through embedder, body and head, forward only."""
     config = plan_model(run.train, backbone.body, tokens=run.request.tokens, linear_part=False)
-    model = build_model(config, backbone.body, run.train, token_rms=0.05).eval()
+    model = build_model(config, backbone.body, run.train, token_rms=0.05).eval().to(backbone.device)
     rows = np.arange(min(32, len(run.train)))
-    x, lengths, _ = batch(run.train, rows)
+    x, lengths, _ = batch(run.train, rows, model.device)
     with torch.no_grad():
         model(x, lengths)
         times = []
         for _ in range(3):
             before = time.monotonic()
-            model(x, lengths)
+            model(x, lengths).cpu()  # a GPU only says that it has begun
             times.append(time.monotonic() - before)
     return max(1.0, len(rows) / max(1e-4, sorted(times)[1]))
 

@@ -112,7 +112,7 @@ def prepare(
         "scores": [],
         "plan": None,
         "versions": versions(),
-        "hardware": hardware() | ({"threads": request.threads} if request.threads else {}),
+        "hardware": hardware(request.device) | ({"threads": request.threads} if request.threads else {}),
         "reveals": [],
     }  # fmt: skip
     with writing(folder, identity, overwrite=overwrite):

@@ -12,6 +12,7 @@ from crosstune.backbones import load_backbone
 from crosstune.data import split
 from crosstune.errors import DataError
 from crosstune.experiment.bounding import measure, target_features, trained_source
+from crosstune.nn.devices import resolve_device
 from crosstune.records import Dataset, Split
 from crosstune.seeding import Streams
 from crosstune.stages.align import target_labels
@@ -65,11 +66,11 @@ def h_score(features: np.ndarray, labels: np.ndarray) -> float:
 
 def rank(
     dataset: Dataset, backbones: list[str], *, errors: dict[str, float] | None = None, seed: int = 0, rows: int = 1000,
-    parts: Split | None = None, proxy: str = "auto",
+    parts: Split | None = None, proxy: str = "auto", device: str = "auto",
 ) -> dict[str, Any]:  # fmt: skip
     """Score every backbone on the training part of the data (labels needed; the test part is not touched). parts: the
     split of a task, else one is carved. proxy: labelled source data, "auto" (by each body's modality), "none", a name
-    or a path.
+    or a path. device: where the bodies compute.
 
     Gives {"backbones": [...], "correlation": {...}}: per backbone the bound with its terms (nats; lower is better),
     -LEEP (lower is better), LogME and H-score (higher is better), sorted by the bound; and, where ``errors`` of
@@ -84,7 +85,7 @@ def rank(
     some = train.take(np.arange(len(train))[:: max(1, len(train) // rows)][:rows])
     streams = Streams(seed)
     labels = target_labels(train, 10, streams.seed_for("clusters") % 2**31)[:: max(1, len(train) // rows)][:rows]
-    entries = [_score(name, train, some, labels, seed, proxy) for name in backbones]
+    entries = [_score(name, train, some, labels, seed, proxy, device) for name in backbones]
     entries.sort(key=lambda e: -e["logme"] if e["bound"] is None else e["bound"])
     return {
         "data": dataset.name,
@@ -99,12 +100,13 @@ BOUND_KEYS = ("bound", "err_s", "alignment", "distortion", "neg_leep", "spread_r
 
 
 def _score(
-    name: str, train: Dataset, some: Dataset, labels: np.ndarray, seed: int, proxy: str
+    name: str, train: Dataset, some: Dataset, labels: np.ndarray, seed: int, proxy: str, device: str
 ) -> dict[str, Any]:  # fmt: skip
     streams = Streams(seed)
-    backbone = load_backbone(name)
+    backbone = load_backbone(name).to(resolve_device(device))
     config = plan_model(train, backbone.body, linear_part=False, embedder_seed=streams.seed_for("embedder") % 2**31)
     model = build_model(config, backbone.body, train, token_rms=backbone.token_rms())
+    model.to(backbone.device)
     bounded: dict[str, Any] = dict.fromkeys(BOUND_KEYS) | {"converged": None, "intervals": {}, "source": None}
     if proxy != "none":
         bank, predictor = trained_source(backbone, proxy, model, train, labels="clusters:40", tau=1.0, seed=seed)

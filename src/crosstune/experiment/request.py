@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -13,6 +13,7 @@ from crosstune.discovery import discover
 from crosstune.errors import ConfigError
 from crosstune.experiment.budget import Budget
 from crosstune.methods import Method, get_method, override
+from crosstune.nn.devices import PATTERN, resolve_device
 from crosstune.stages.fit import FitConfig
 
 
@@ -37,9 +38,9 @@ class Request(BaseModel):
     per sample, None = chosen from the shape. loss: of fitting, None = the usual one (the same as ``fit.loss`` in
     settings). settings: overrides of the method, keys like ``align.steps``. fractions: train, validation, test. proxy:
     labelled source data: "auto" (by the body's modality), "none", a name, or a path, which is kept absolute so that a
-    run can be resumed from anywhere. threads: of the CPU, None = torch's choice. attention: of decoders, None = the
-    body's own. checkpoint_seconds: how often the state within an arm is kept. only_floors: no model at all, the
-    floors alone in the whole budget.
+    run can be resumed from anywhere. threads: of the CPU, None = torch's choice. device: "auto", "cpu", "cuda",
+    "cuda:1" or "mps". attention: of decoders, None = the body's own. checkpoint_seconds: how often the state within an
+    arm is kept. only_floors: no model at all, the floors alone in the whole budget.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +62,7 @@ class Request(BaseModel):
     proxy: str = "auto"
     threads: int | None = None
     allow_pickle: bool = False
+    device: Annotated[str, Field(pattern=PATTERN)] = "auto"
     attention: Literal["causal", "bidirectional"] | None = None
     checkpoint_seconds: float = Field(default=15.0, ge=0)
     task: TaskChoice | None = None
@@ -100,6 +102,7 @@ class Request(BaseModel):
             if isinstance(stage, FitConfig):
                 stage.check()
         self.parsed_budget()
+        resolve_device(self.device)
         choose(self.proxy, modality_of(self.backbone))
         if self.metric:
             get_metric(self.metric)

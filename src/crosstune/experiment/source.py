@@ -157,8 +157,8 @@ def _sample(backbone: Backbone, proxy: Proxy, tokens: int) -> tuple[Tensor, Tens
         room = max(1, MOST_VALUES // (len(proxy) * some.shape[2]))
         if room < some.shape[1]:
             # the valid tokens of a row go before its padding
-            rank = torch.from_numpy(rng.random(tuple(mask.shape))).to(mask.device) + (~mask).double()
-            chosen = rank.argsort(1)[:, :room].sort(1).values
+            rank = torch.from_numpy(rng.random(tuple(mask.shape))) + (~mask).cpu().double()
+            chosen = rank.argsort(1)[:, :room].sort(1).values.to(mask.device)
             some = some.gather(1, chosen[:, :, None].expand(-1, -1, some.shape[2]))
             mask = mask.gather(1, chosen)
         kept.append(some.cpu())

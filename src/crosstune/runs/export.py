@@ -59,6 +59,11 @@ class LoadedModel:
             by_name = isinstance(data, Mapping) or hasattr(data, "iloc")
         return self.columns if by_name else None
 
+    def to(self, device: torch.device | str) -> LoadedModel:
+        """Move the model, in place; predictions are made there and come back as arrays."""
+        self.model.to(device)
+        return self
+
     def _read(self, X: Any, lengths: Any) -> Dataset:
         if isinstance(X, Dataset):
             return X
@@ -130,7 +135,9 @@ def _is_integer(name: str) -> bool:
 
 
 def _weights(model: CrossModalModel) -> bytes:
-    return save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, metadata={"format": "pt"})
+    return save(
+        {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}, metadata={"format": "pt"}
+    )
 
 
 def _unpickled(config: dict[str, Any], weights: bytes) -> LoadedModel:

@@ -118,15 +118,17 @@ class _Problem:
         return order[np.argsort(rank, kind="stable")[:size]]
 
     def tokens(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        x, lengths, _ = batch(self.state.train, rows)
+        """On the model's device; what follows the body, transport above all, is small and stays on the CPU."""
+        x, lengths, _ = batch(self.state.train, rows, self.state.model.device)
         return self.state.model.tokens(x, lengths)
 
     def hidden(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        return token_means(self.body(tokens, mask, self.state.model.grid(tokens.shape[1]))[-1], mask)
+        return token_means(self.body(tokens, mask, self.state.model.grid(tokens.shape[1]))[-1], mask).cpu()
 
     def points(self, tokens: Tensor, mask: Tensor, hidden: Tensor | None, labels: Tensor) -> tuple[Tensor, Tensor]:
         if self.config.space == "hidden":
             return (hidden if hidden is not None else self.hidden(tokens, mask)), labels
+        tokens, mask = tokens.cpu(), mask.cpu()
         if self.config.space == "means":
             return token_means(tokens, mask), labels
         points, point_labels = tokens[mask], labels[:, None].expand_as(mask)[mask]
@@ -225,7 +227,7 @@ def _measure(problem: _Problem, rows: np.ndarray) -> dict[str, float]:
 @torch.no_grad()
 def _cloud(problem: _Problem, rows: np.ndarray) -> np.ndarray:
     tokens, mask = problem.tokens(rows)
-    return token_means(tokens, mask).numpy()
+    return token_means(tokens, mask).cpu().numpy()
 
 
 def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, StageReport]:

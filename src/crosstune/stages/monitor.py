@@ -78,12 +78,14 @@ class Monitor:
 
 
 def pack(step: int, elapsed: float, streams: Streams, **parts: Any) -> dict[str, Any]:
-    """A checkpoint's content: stateful parts by name, random streams, and torch's own generator (dropout)."""
+    """A checkpoint's content: stateful parts by name, random streams, and torch's own generators (dropout)."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []
     return {
         "step": step,
         "elapsed": elapsed,
         "streams": streams.state_dict(),
         "torch_rng": torch.random.get_rng_state(),
+        "cuda_rng": cuda,
         "parts": parts,
     }
 
@@ -92,4 +94,6 @@ def unpack(saved: dict[str, Any], streams: Streams) -> tuple[int, dict[str, Any]
     """Restore the generators; gives the step and the parts."""
     streams.load_state_dict(saved["streams"])
     torch.random.set_rng_state(saved["torch_rng"])
+    if saved.get("cuda_rng") and len(saved["cuda_rng"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(saved["cuda_rng"])
     return int(saved["step"]), saved["parts"]

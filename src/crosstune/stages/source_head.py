@@ -46,13 +46,14 @@ def mean_hidden(
     body: Body, tokens: Tensor, mask: Tensor, grid: tuple[int, ...] | None = None, *, batch_size: int = 64,
     on_share: Callable[[float], None] | None = None,
 ) -> Tensor:  # fmt: skip
-    """Last layer's mean over valid tokens, (n, H), body in evaluation mode. grid: of the tokens, None for a sequence.
-    ``on_share`` hears how far."""
+    """Last layer's mean over valid tokens, (n, H) on the CPU, body in evaluation mode. grid: of the tokens, None for a
+    sequence. ``on_share`` hears how far."""
     body.eval()
+    device = next(body.parameters()).device
     parts = []
     for start in range(0, len(tokens), batch_size):
-        m = mask[start : start + batch_size]
-        parts.append(token_means(body(tokens[start : start + batch_size], m, grid)[-1], m))
+        m = mask[start : start + batch_size].to(device)
+        parts.append(token_means(body(tokens[start : start + batch_size].to(device), m, grid)[-1], m).cpu())
         if on_share is not None:
             on_share(min(1.0, (start + batch_size) / len(tokens)))
     return torch.cat(parts)

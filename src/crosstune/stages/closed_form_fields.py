@@ -25,6 +25,7 @@ from crosstune.records import IGNORED, Dataset
 
 ROUNDS, FILLINGS = 4, 60  # of filling positions that do not count: of tokens, and of the linear operator
 CALIBRATION_POSITIONS = 100_000
+MOST_VALUES = 1 << 26  # of all target fields that are fitted to, float64 in the solver: 0.5 GiB
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def regression_fields(model: CrossModalModel, y: Tensor) -> Fields:
     """The targets that the head is regressed on: standardised fields, or indicators of classes."""
     if model.config.kind == "segmentation":
         known = (y != IGNORED)[:, None]
-        one_hot = F.one_hot(y.long().clamp_min(0), model.config.outputs).movedim(-1, 1).to(torch.float32)
-        return Fields(one_hot * known, None if bool(known.all()) else known)
+        indicators = torch.stack([(y == k).to(torch.float32) for k in range(model.config.outputs)], dim=1)
+        return Fields(indicators, None if bool(known.all()) else known)
     assert model.scaler is not None
     values = model.scaler(y.to(torch.float32))
     known = torch.isfinite(values)
@@ -74,6 +75,9 @@ def fit_field(
     """Fit the head in place on these rows. class_weights: (K,) of the log-loss. Gives the share of the body, the
     penalty of the linear part, and the error on rows that were left out, relative to the mean field."""
     assert data.y is not None
+    each = model.config.outputs * math.prod(head.out_size)
+    if len(rows) * each > MOST_VALUES:
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, max(16, MOST_VALUES // each)).astype(int))]
     y = torch.from_numpy(np.ascontiguousarray(data.y[rows]))
     target = regression_fields(model, y)
     residual, residual_rows, lam = target, torch.arange(len(rows)), 0.0

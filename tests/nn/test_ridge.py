@@ -162,3 +162,19 @@ def test_whole_weights_on_a_sample_of_rows_are_repeated_rows() -> None:
     few = fit_ridge([x], y, lambdas=[1e-9], weights=weights, max_rows=10, generator=torch.Generator().manual_seed(0))
     assert len(few.loo) == 10
     assert torch.allclose(few.weights[0], fit_ridge([x], y, lambdas=[1e-9], weights=weights).weights[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_outputs_choose_as_few_do(weighted: bool) -> None:
+    """Beyond twice as many outputs as rows only sums of squares are kept: the same errors, penalty and predictions."""
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(size=(20, 6)))
+    y = torch.from_numpy(rng.normal(size=(20, 6)) @ rng.normal(size=(6, 60)) + 2 * rng.normal(size=(20, 60)))
+    weights = torch.from_numpy(rng.uniform(0.5, 2, 20)) if weighted else None
+    wide = fit_ridge([x], y, weights=weights)
+    parts = [fit_ridge([x], some, lambdas=(wide.lam,), weights=weights) for some in y.split(30, dim=1)]
+    assert torch.allclose(wide.loo, torch.cat([p.loo for p in parts], dim=1), atol=1e-9)
+    assert wide.press == pytest.approx(np.mean([p.press for p in parts]), rel=1e-9)
+    for lam in LAMBDAS:
+        others = [fit_ridge([x], some, lambdas=(lam,), weights=weights).press for some in y.split(30, dim=1)]
+        assert np.mean(others) >= wide.press * (1 - 1e-9)

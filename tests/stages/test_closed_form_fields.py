@@ -53,7 +53,7 @@ def test_filling_ends_at_the_ridge_of_the_known_values() -> None:
     values = (x @ torch.from_numpy(rng.normal(size=(7, 4))) + 0.3 * torch.from_numpy(rng.normal(size=(60, 4))))[:, None]
     target = fields.Fields((values * known).float(), known)
     lam = 0.8
-    found = fields._filled_in(x, target, target.filled(target.mean().expand_as(target.values)), lam)
+    found = fields._filled_in(x, target, target.filled(target.mean().expand_as(target.values)), lam, 1e-6)
     z = x - x.mean(0)
     z = z / z.square().sum(1).mean().sqrt()
     for column in range(4):
@@ -147,3 +147,33 @@ def test_ragged_maps_are_fitted_on_what_is_there() -> None:
     other = replace(ragged, X=np.where(behind[:, None], 50, ragged.X).astype(np.float32))
     again, _ = fitted(other, tokens=8)
     assert np.allclose(predict(again, ragged), predict(model, ragged), atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "raw", "outputs"), [(12, 40, 90), (12, 40, 5), (60, 20, 90), (60, 40, 5)])
+def test_operators_of_any_shape_are_factored_as_by_singular_values(rows: int, raw: int, outputs: int) -> None:
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(size=(rows, raw)))
+    fit = fields.fit_ridge([x], torch.from_numpy(rng.normal(size=(rows, outputs))), lambdas=(0.1,))
+    train = Dataset(X=np.zeros((rows, 1, raw), np.float32), y=np.zeros((rows, 1, outputs), np.float32), kind="dense")
+    config = plan_model(train, backbone().body, tokens=4)
+    for rank in (4, min(rows, raw, outputs)):
+        head = FieldHead((8,), config.plan, 1, (outputs,), raw, rank)
+        fields._low_rank(head, fit, x)
+        stored = (head.skip_out.weight @ head.skip_in.weight).T.detach().double()
+        u, s, v = torch.linalg.svd(fit.weights[0], full_matrices=False)
+        expected = u[:, :rank] * s[:rank] @ v[:rank]
+        assert torch.allclose(stored, expected, atol=1e-6 * float(s[0]))
+
+
+def test_large_fields_are_solved_on_the_rows_that_the_time_allows() -> None:
+    train = dataset("segmentation", 200, 0)
+    config = plan_model(train, backbone().body, tokens=8)
+    model = build_model(config, backbone().body, train, token_rms=0.05)
+    assert isinstance(model.head, FieldHead)
+    counts = [fields.affordable_rows(model.head, seconds) for seconds in (1e-9, 1e-3, 1e-2, 1e3)]
+    assert counts[0] == 64
+    assert counts == sorted(set(counts))
+    outputs, raw = 48, model.head.raw_width
+    assert outputs * counts[2] * (8 * counts[2] + 6 * raw) == pytest.approx(2e10 * 1e-2, rel=0.01)
+    fit = fit_head(model, train, max_rows=1000, generator=np.random.default_rng(0), seconds=1e-9)
+    assert fit.rows == 64

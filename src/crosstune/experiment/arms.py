@@ -59,6 +59,7 @@ class Arm:
     seconds: float | None = None
     steps: int | None = None
     max_head_rows: int = 8192
+    head_seconds: float | None = None  # what solving for the head may take
     selection_rows: int = 5000
     probe_rows: int = 300  # rows on which diagnostics are measured
     after_seconds: float = 0.0  # what the arm needs after fitting: predictions, bound, export
@@ -189,7 +190,8 @@ def run_arm(
     model = build_model(config, backbone.body, train, token_rms=backbone.token_rms()).to(backbone.device)
     state = State(
         model=model, backbone=backbone, train=train, validation=validation, metric=metric, monitor=monitor, source=bank,
-        max_head_rows=arm.max_head_rows, selection_rows=arm.selection_rows, probe_rows=arm.probe_rows,
+        max_head_rows=arm.max_head_rows, head_seconds=arm.head_seconds, selection_rows=arm.selection_rows,
+        probe_rows=arm.probe_rows,
     )  # fmt: skip
     # labels and clusters are drawn from their own stream, so every arm of a seed has the same
     labels = target_labels(train, 10, streams.seed_for("clusters") % 2**31)

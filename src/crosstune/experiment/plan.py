@@ -55,6 +55,7 @@ def allot(run: Sitting, methods: dict[str, Method], backbone: Backbone) -> dict[
         shared = {
             # a third of the time for features; solving grows with the square of the rows (about 2e6 pairs a second)
             "max_head_rows": int(min(8192, max(256, min(0.3 * each * rate, (0.2 * each * 2e6) ** 0.5)))),
+            "head_seconds": round(0.2 * each, 3),
             "selection_rows": int(min(5000, max(100, 0.04 * each * rate))),
             "probe_rows": int(min(300, max(48, 0.02 * each * rate))),
             "after_seconds": after,

@@ -58,19 +58,27 @@ def _press(
         constant = lift * torch.outer(root, root) / root.square().sum()
     values, vectors = torch.linalg.eigh(kernel + constant)
     rotated = vectors.T @ y
-    best: tuple[float, float, Tensor] | None = None
+    products = rotated @ rotated.T if y.shape[1] > 2 * len(y) else None
+    best: tuple[float, float] | None = None
     for lam in lambdas:
         inverse = 1.0 / (values.clamp_min(0) + lam)
-        coefficients = vectors @ (inverse[:, None] * rotated)
         diagonal = (vectors.square() * inverse[None, :]).sum(1)
         # one minus the leverage, the intercept's share included
-        free = lam * (diagonal - share / (lift + lam))
-        residual = lam * coefficients / free.clamp_min(1e-14)[:, None]
-        error = float(residual.square().mean())
+        scale = lam / (lam * (diagonal - share / (lift + lam))).clamp_min(1e-14)
+        weighted = vectors * inverse[None, :]
+        if products is None:
+            error = float((scale[:, None] * (weighted @ rotated)).square().mean())
+        else:  # of many outputs only the sums of squares, from the products of their rows
+            squares = ((weighted @ products) * weighted).sum(1).clamp_min(0)
+            error = float((scale.square() * squares).mean()) / y.shape[1]
         if best is None or error < best[0]:
-            best = (error, lam, y - residual)
+            best = (error, lam)
     assert best is not None
-    return best
+    error, lam = best
+    inverse = 1.0 / (values.clamp_min(0) + lam)
+    diagonal = (vectors.square() * inverse[None, :]).sum(1)
+    scale = lam / (lam * (diagonal - share / (lift + lam))).clamp_min(1e-14)
+    return error, lam, y - scale[:, None] * (vectors @ (inverse[:, None] * rotated))
 
 
 def fit_ridge(

@@ -56,9 +56,10 @@ def _features(model: CrossModalModel, data: Dataset, rows: np.ndarray) -> tuple[
 
 def fit_head(
     model: CrossModalModel, data: Dataset, *, max_rows: int, generator: np.random.Generator,
-    setting: Setting = UNWEIGHTED,
+    setting: Setting = UNWEIGHTED, seconds: float | None = None,
 ) -> HeadFit:  # fmt: skip
-    """Fit the model's head in place on at most ``max_rows`` training rows; the rest of the model is untouched.
+    """Fit the model's head in place on at most ``max_rows`` training rows; the rest of the model is untouched. seconds:
+    what solving may take, which for large fields leaves fewer rows.
 
     setting: of the loss. Class weights weigh the rows' squared errors, and the log-loss by which scores become logits;
     weights of positive labels shift the logits."""
@@ -69,8 +70,10 @@ def fit_head(
     seed = torch.Generator().manual_seed(int(generator.integers(2**31)))
     with _solved_on_cpu(model):
         if isinstance(model.head, FieldHead):
-            share, lam, relative = fit_field(model, model.head, data, rows, seed, setting.class_weights)
-            return HeadFit(share, lam, relative, len(rows))
+            share, lam, relative, used = fit_field(
+                model, model.head, data, rows, seed, setting.class_weights, math.inf if seconds is None else seconds
+            )
+            return HeadFit(share, lam, relative, used)
         return _fit_pooled(model, model.head, data, rows, seed, setting)
 
 

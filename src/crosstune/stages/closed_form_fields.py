@@ -26,6 +26,7 @@ from crosstune.records import IGNORED, Dataset
 ROUNDS, FILLINGS = 4, 60  # of filling positions that do not count: of tokens, and of the linear operator
 CALIBRATION_POSITIONS = 100_000
 MOST_VALUES = 1 << 26  # of all target fields that are fitted to, float64 in the solver: 0.5 GiB
+OPERATIONS = 2e10  # of float64 in a second
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,15 @@ def regression_fields(model: CrossModalModel, y: Tensor) -> Fields:
 
 def fit_field(
     model: CrossModalModel, head: FieldHead, data: Dataset, rows: np.ndarray, seed: torch.Generator,
-    class_weights: Tensor | None = None,
-) -> tuple[float, float, float]:  # fmt: skip
-    """Fit the head in place on these rows. class_weights: (K,) of the log-loss. Gives the share of the body, the
-    penalty of the linear part, and the error on rows that were left out, relative to the mean field."""
+    class_weights: Tensor | None = None, seconds: float = math.inf,
+) -> tuple[float, float, float, int]:  # fmt: skip
+    """Fit the head in place on these rows, or on fewer, evenly spaced, that are solved in about so many seconds.
+    class_weights: (K,) of the log-loss. Gives the share of the body, the penalty of the linear part, the error on rows
+    that were left out relative to the mean field, and the number of rows."""
     assert data.y is not None
-    each = model.config.outputs * math.prod(head.out_size)
-    if len(rows) * each > MOST_VALUES:
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, max(16, MOST_VALUES // each)).astype(int))]
+    most = affordable_rows(head, seconds)
+    if len(rows) > most:
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
     y = torch.from_numpy(np.ascontiguousarray(data.y[rows]))
     target = regression_fields(model, y)
     residual, residual_rows, lam = target, torch.arange(len(rows)), 0.0
@@ -86,7 +88,7 @@ def fit_field(
         raw = _raw(model, data, rows)
         head.raw_features.fit(raw)
         fit = _fit_operator(head.raw_features(raw), target, model.config.kind, seed)
-        _low_rank(head, fit)
+        _low_rank(head, fit, head.raw_features(raw))
         residual_rows, lam = fit.loo_rows, fit.lam
         left_out = fit.loo.to(torch.float32).view(-1, *target.values.shape[1:])
         # the body learns what the linear part misses on rows it has not seen: leave-one-out residuals
@@ -98,7 +100,18 @@ def fit_field(
         _calibrate(head, left_out[at] + tokens.painted, y[residual_rows[at]], class_weights)
     total = target.error(target.mean().expand_as(target.values))
     linear = residual.error(torch.zeros_like(residual.values))
-    return tokens.share, lam, tokens.relative * linear / max(total, 1e-12)
+    return tokens.share, lam, tokens.relative * linear / max(total, 1e-12), len(rows)
+
+
+def affordable_rows(head: FieldHead, seconds: float) -> int:
+    """Rows for which the linear operator is found in about so many seconds, and its targets fit into memory; at least
+    64. With O outputs and R raw features it takes some O n (8 n + 6 R) operations."""
+    outputs = head.out_channels * math.prod(head.out_size)
+    most = max(64.0, MOST_VALUES / outputs)
+    if head.raw_width and math.isfinite(seconds):
+        a, b = 8.0 * outputs, 6.0 * outputs * head.raw_width
+        most = min(most, max(64.0, (math.sqrt(b * b + 4 * a * OPERATIONS * seconds) - b) / (2 * a)))
+    return int(most)
 
 
 def _fit_operator(x: Tensor, target: Fields, kind: str, seed: torch.Generator) -> RidgeFit:
@@ -110,35 +123,40 @@ def _fit_operator(x: Tensor, target: Fields, kind: str, seed: torch.Generator) -
     some = Fields(target.values[:, : classes - drop], target.known)
     y = values[:, : classes - drop]
     state = seed.get_state()
-    for again in range(1 if target.known is None else 3):
+    tolerance = 1e-2 if drop else 1e-4  # indicators of classes only begin the fit of a log-loss
+    last = None
+    for _ in range(1 if target.known is None else 3):
         seed.set_state(state)  # the same rows are left out in every round
         fit = fit_ridge([x], y.flatten(1), generator=seed)
-        if target.known is not None and again < 2:
-            y = _filled_in(x, some, y, fit.lam * len(x) / len(fit.loo_rows))
+        if target.known is None or fit.lam == last:
+            break
+        last = fit.lam
+        y = _filled_in(x, some, y, fit.lam * len(x) / len(fit.loo_rows), tolerance)
     return _with_last(fit, classes) if drop else fit
 
 
-def _filled_in(x: Tensor, target: Fields, y: Tensor, lam: float) -> Tensor:
+def _filled_in(x: Tensor, target: Fields, y: Tensor, lam: float, tolerance: float) -> Tensor:
     """The fields y with their unknown positions at the fixed point of "solve, fill": the ridge of ``fit_ridge`` at the
-    penalty ``lam``, fitted to the known positions alone."""
+    penalty ``lam``, fitted to the known positions alone. Ends when no value changes by more than ``tolerance``."""
+    assert target.known is not None
     z = x.to(torch.float64) - x.to(torch.float64).mean(0)
     z = z / z.square().sum(1).mean().clamp_min(1e-12).sqrt()
-    primal = z.shape[1] < len(z)
-    gram = z.T @ z if primal else z @ z.T
-    gram.diagonal().add_(lam)
-    factor = torch.linalg.cholesky(gram)
-    values = y.flatten(1).to(torch.float64)
-    known = torch.zeros_like(values, dtype=torch.bool) | target.known.expand_as(target.values).flatten(1)  # type: ignore[union-attr]
+    kernel = z @ z.T
+    inverse = torch.linalg.inv(kernel + lam * torch.eye(len(z), dtype=kernel.dtype))
+    hat = (kernel @ inverse).to(torch.float32)
+    values = y.flatten(1).clone()
+    known = target.known.expand_as(target.values).flatten(1)
+    gappy = (~known).any(0)
+    some, known = values[:, gappy], known[:, gappy]
     for _ in range(FILLINGS):
-        centre = values.mean(0)
-        right = z.T @ (values - centre) if primal else values - centre
-        solved = torch.cholesky_solve(right, factor)
-        guess = centre + (z @ solved if primal else z @ (z.T @ solved))
-        change = float((guess - values).masked_fill(known, 0.0).abs().max())
-        values = torch.where(known, values, guess)
-        if change < 1e-4:
+        centre = some.mean(0)
+        guess = centre + hat @ (some - centre)
+        change = float((guess - some).masked_fill(known, 0.0).abs().max())
+        some = torch.where(known, some, guess)
+        if change < tolerance:
             break
-    return values.to(y.dtype).view(y.shape)
+    values[:, gappy] = some
+    return values.view(y.shape)
 
 
 def _with_last(fit: RidgeFit, classes: int) -> RidgeFit:
@@ -163,23 +181,27 @@ def _raw(model: CrossModalModel, data: Dataset, rows: np.ndarray) -> Tensor:
 
 
 @torch.no_grad()
-def _low_rank(head: FieldHead, fit: RidgeFit) -> None:
-    """Store the operator (R, O) as two factors of the head's rank, by truncated singular value decomposition."""
+def _low_rank(head: FieldHead, fit: RidgeFit, x: Tensor) -> None:
+    """Store the operator W (R, O) as two factors of the head's rank: U U' W with the first left singular vectors U.
+    They are eigenvectors of W W', within the span of the n rows of x, of which W consists."""
     weight = fit.weights[0]
-    q, r = torch.linalg.qr(weight) if weight.shape[0] >= weight.shape[1] else (None, None)
-    if q is not None and r is not None:
-        u, s, vh = torch.linalg.svd(r, full_matrices=False)
-        u = q @ u
+    inside = None
+    if len(x) < min(weight.shape):
+        inside = torch.linalg.qr((x - x.mean(0)).to(weight).T).Q
+    core = weight if inside is None else inside.T @ weight
+    if core.shape[0] <= core.shape[1]:
+        squares, left = torch.linalg.eigh(core @ core.T)
     else:
-        q2, r2 = torch.linalg.qr(weight.T)
-        v, s, uh = torch.linalg.svd(r2, full_matrices=False)
-        u, vh = uh.T, (q2 @ v).T
-    rank = min(head.rank, len(s))
-    root = s[:rank].sqrt()
+        squares, right = torch.linalg.eigh(core.T @ core)
+        left = core @ (right / squares.clamp_min(1e-24 * float(squares[-1]) + 1e-300).sqrt())
+    rank = min(head.rank, len(squares))
+    left, values = left.flip(1)[:, :rank], squares.flip(0)[:rank]
+    root = values.clamp_min(1e-16 * float(values[0]) + 1e-300) ** 0.25
+    u = left if inside is None else inside @ left
     head.skip_in.weight.zero_()
     head.skip_out.weight.zero_()
-    head.skip_in.weight[:rank] = (u[:, :rank] * root).T.to(head.skip_in.weight)
-    head.skip_out.weight[:, :rank] = (vh[:rank].T * root).to(head.skip_out.weight)
+    head.skip_in.weight[:rank] = (u * root).T.to(head.skip_in.weight)
+    head.skip_out.weight[:, :rank] = ((left.T @ core) / root[:, None]).T.to(head.skip_out.weight)
     head.skip_out.bias.copy_(fit.bias)
 
 

@@ -98,7 +98,12 @@ def _run(state: State, config: FitConfig, streams: Streams) -> tuple[State, Stag
         notes += parts["notes"]
     elif config.head_init == "ridge":
         fitted = fit_head(
-            model, state.train, max_rows=state.max_head_rows, generator=streams["head"], setting=objective.setting
+            model,
+            state.train,
+            max_rows=state.max_head_rows,
+            generator=streams["head"],
+            setting=objective.setting,
+            seconds=state.head_seconds,
         )
         figures = {"head_body_share": fitted.body_share, "head_lambda": fitted.lam,
                    "head_relative_press": fitted.relative_press, "head_rows": fitted.rows}  # fmt: skip

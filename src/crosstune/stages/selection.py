@@ -16,6 +16,8 @@ from crosstune.nn.model import CrossModalModel
 from crosstune.stages.machine import Machine
 from crosstune.stages.state import State
 
+MOST_OUTPUTS = 1 << 26  # 256 MB of float32
+
 
 class Selection:
     """Scores the model on the validation rows and keeps the best state."""
@@ -23,8 +25,11 @@ class Selection:
     def __init__(self, state: State, names: list[str], objective: Objective, machine: Machine) -> None:
         self.state, self.names, self.objective, self.machine = state, names, objective, machine
         rows = np.arange(len(state.validation))
-        if len(rows) > state.selection_rows:
-            rows = rows[:: math.ceil(len(rows) / state.selection_rows)]
+        config = state.model.config
+        # the outputs of all rows are held at once: of large fields fewer rows select
+        most = min(state.selection_rows, max(64, MOST_OUTPUTS // (config.outputs * math.prod(config.out_size))))
+        if len(rows) > most:
+            rows = rows[:: math.ceil(len(rows) / most)]
         self.data = state.validation.take(rows)
         self.best: dict[str, Tensor] | None = None
         self.best_key = (math.inf, math.inf)

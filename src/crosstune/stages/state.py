@@ -95,6 +95,7 @@ class State:
     labels: np.ndarray | None = None  # class or cluster per training row, for distortion
     validation_labels: np.ndarray | None = None
     max_head_rows: int = 8192
+    head_seconds: float | None = None  # what solving for the head may take
     selection_rows: int = 5000
     probe_rows: int = 300
     batch_size: int = 32

@@ -201,6 +201,14 @@ def test_table_and_compare(whole: Path, tmp_path: Path, capsys: Any) -> None:
     assert code == 0
     found = json.loads(out)
     assert found["win"] + found["tie"] + found["loss"] == 2
+    lines = [text for text in (whole / "records.jsonl").read_text().splitlines() if json.loads(text)["seed"] < 2]
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "records.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "two" / "jobs").symlink_to(whole / "jobs")
+    code, out, _ = support.call(capsys, "bench", "compare", "recraft", "finetune", "--out", tmp_path / "two", "--json")
+    for pair in json.loads(out)["pairs"]:
+        assert pair["over"] == "rows"
+        assert pair["low"] <= pair["difference"] <= pair["high"]
     code, out, _ = support.call(capsys, "bench", "compare", whole, whole)
     assert code == 0
     assert "0 won, 4 tied, 0 lost" in out

@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from crosstune.discovery import suggest
-from crosstune.errors import UsageError
+from crosstune.errors import RunError, UsageError
+from crosstune.metrics import get_metric
+from crosstune.report.record import Prediction, read_run
+from crosstune.report.scores import difference_by_rows
 from crosstune.report.sweep import NAME, Record, bootstrap_mean, read_records, selected
-from crosstune.report.words import number
+from crosstune.report.words import brackets, number
 
 
 @dataclass(frozen=True)
 class Pair:
     """One contestant's (or two contestants') figures on one task, on the seeds both have.
 
-    difference: mean over seeds of error of b minus error of a, so above zero a is better; low, high: percentile
-    bootstrap over seeds, None below three. wins, losses: seeds on which a, b has the smaller error. outcome: of a:
-    "win" or "loss" when the interval (or, without one, every seed) says so, else "tie".
+    difference: mean over seeds of error of b minus error of a, so above zero a is better. low, high: 95 % percentile
+    bootstrap of it, over "seeds" when there are three or more, else over "rows" with the seeds held fixed, from the
+    predictions that the jobs keep; None where those are not there. wins, losses: seeds on which a, b has the smaller
+    error. outcome: of a: "win" or "loss" when the interval (or, without one, every seed) says so, else "tie".
     """
 
     task: str
@@ -32,6 +36,7 @@ class Pair:
     difference: float
     low: float | None
     high: float | None
+    over: str | None
     wins: int
     losses: int
     outcome: str
@@ -69,7 +74,7 @@ def compare(
                 f"{a!r} has protocol {protocol!r} on {split}, {b!r} has {other_protocol!r} on {other_split}",
                 fix="name what both have: --protocol clean --split validation",
             )
-        pairs = _pairs({(r.task, r.contestant): r.contestant for r in first}, first, second)
+        pairs = _pairs({(r.task, r.contestant): r.contestant for r in first}, first, second, (a, b))
     else:
         if folder is None:
             raise UsageError(
@@ -80,7 +85,7 @@ def compare(
         one, two = (_contestant(name, kept) for name in (a, b))
         first = [r for r in kept if r.contestant == one]
         second = [_renamed(r, one) for r in kept if r.contestant == two]
-        pairs = _pairs({(r.task, one): f"{one} - {two}" for r in first}, first, second)
+        pairs = _pairs({(r.task, one): f"{one} - {two}" for r in first}, first, second, (folder, folder))
     if not pairs:
         raise UsageError(f"{a!r} and {b!r} have no task and seed in common", fix="run both on the same tasks and seeds")
     outcomes = [p.outcome for p in pairs]
@@ -116,34 +121,77 @@ def _renamed(record: Record, contestant: str) -> Record:
     return replace(record, method=method, backbone=backbone.rstrip(")") or None)
 
 
-def _pairs(wanted: dict[tuple[str, str], str], first: list[Record], second: list[Record]) -> list[Pair]:
-    def errors(records: list[Record]) -> dict[tuple[str, str], dict[int, float]]:
-        out: dict[tuple[str, str], dict[int, float]] = {}
-        for r in records:
-            if r.error is not None:
-                out.setdefault((r.task, r.contestant), {})[r.seed] = float(r.error)
-        return out
+Side = dict[tuple[str, str], dict[int, Record]]
 
-    one, two = errors(first), errors(second)
+
+def _side(records: list[Record]) -> Side:
+    out: Side = {}
+    for r in records:
+        if r.error is not None:
+            out.setdefault((r.task, r.contestant), {})[r.seed] = r
+    return out
+
+
+def _errors(records: dict[int, Record]) -> dict[int, float]:
+    return {seed: float(r.error) for seed, r in records.items() if r.error is not None}
+
+
+def _pairs(
+    wanted: dict[tuple[str, str], str], first: list[Record], second: list[Record], folders: tuple[str, str]
+) -> list[Pair]:
+    left, right = _side(first), _side(second)
+    one, two = ({key: _errors(found) for key, found in side.items()} for side in (left, right))
     metric = {r.task: str(r.metric) for r in first}
     pairs = []
-    for key, what in wanted.items():
+    for key, what in sorted(wanted.items()):
         seeds = tuple(sorted(set(one.get(key, {})) & set(two.get(key, {}))))
         if not seeds:
             continue
         gaps = [two[key][s] - one[key][s] for s in seeds]
         mean = math.fsum(gaps) / len(gaps)
-        interval = bootstrap_mean(gaps)
+        interval, over = bootstrap_mean(gaps), "seeds"
+        if interval is None:
+            interval, over = _rows_interval(left[key], right[key], seeds, folders), "rows"
         low, high = interval or (None, None)
         wins, losses = sum(g > 0 for g in gaps), sum(g < 0 for g in gaps)
         pairs.append(
             Pair(
                 key[0], what, metric[key[0]], seeds, math.fsum(one[key][s] for s in seeds) / len(seeds),
-                math.fsum(two[key][s] for s in seeds) / len(seeds), mean, low, high, wins, losses,
-                _outcome(gaps, interval),
+                math.fsum(two[key][s] for s in seeds) / len(seeds), mean, low, high,
+                over if interval else None, wins, losses, _outcome(gaps, interval),
             )
         )  # fmt: skip
     return pairs
+
+
+def _rows_interval(
+    a: dict[int, Record], b: dict[int, Record], seeds: tuple[int, ...], folders: tuple[str, str]
+) -> tuple[float, float] | None:
+    """The interval over rows, from what the jobs of both sides predicted; None when a job's run is not there, or the
+    metric is none that predictions decide (a rollout)."""
+    sides = []
+    for records, folder in zip((a, b), folders):
+        found = {}
+        for seed in seeds:
+            prediction = _predicted(records[seed], Path(folder) if Path(folder).is_dir() else Path(folder).parent)
+            if prediction is None:
+                return None
+            found[seed] = prediction
+        sides.append(found)
+    try:
+        gap = difference_by_rows(get_metric(str(a[seeds[0]].metric)), *sides)
+    except UsageError:
+        return None
+    return None if gap is None or gap.low is None or gap.high is None else (gap.low, gap.high)
+
+
+def _predicted(record: Record, folder: Path) -> Prediction | None:
+    try:
+        run = read_run(folder / "jobs" / record.job)
+    except RunError:
+        return None
+    found = run.predictions_of(str(record.split), next(iter(run.arms), ""), record.seed)
+    return found.get(record.seed)
 
 
 def _outcome(gaps: list[float], interval: tuple[float, float] | None) -> str:
@@ -163,13 +211,14 @@ def render(found: Comparison) -> str:
     lines = [
         f"{found.a} against {found.b}; protocol {found.protocol}, {found.split}; errors, lower is better",
         "difference: error of the second minus error of the first, above zero the first is better; "
-        "[95 % bootstrap interval over seeds]",
+        "[95 % bootstrap interval, over seeds from three on, else over rows]",
         "",
     ]
     width = max(len(p.task) for p in found.pairs)
     named = len({p.what for p in found.pairs}) > 1
     for p in found.pairs:
-        span = "" if p.low is None or p.high is None else f" [{number(p.low, sign=True)}, {number(p.high, sign=True)}]"
+        span = f" {brackets(p.low, p.high, sign=True)}" if p.over else ""
+        span += " over rows" if p.over == "rows" else ""
         lines.append(
             f"{p.task:{width}}  {p.what + '  ' if named else ''}{number(p.a)} against {number(p.b)}  "
             f"difference {number(p.difference, sign=True)}{span}  {p.outcome} "
@@ -178,6 +227,6 @@ def render(found: Comparison) -> str:
     lines += ["", f"{found.win} won, {found.tie} tied, {found.loss} lost"]
     if found.relative is not None:
         lines.append(f"error of the first relative to the second, geometric mean over tasks: {found.relative:.3f}")
-    if any(len(p.seeds) < 3 for p in found.pairs):
-        lines.append("note: fewer than three seeds on some tasks; there, win or loss means every seed says so")
+    if any(p.over is None for p in found.pairs):
+        lines.append("note: no interval on some tasks; there, win or loss means that every seed says so")
     return "\n".join(lines)

@@ -263,6 +263,18 @@ def _interval(metric: SeedMean, stack: _Stack) -> tuple[float | None, float | No
         return None, None
 
 
+def difference_by_rows(
+    metric: Metric, method: Mapping[int, Prediction], other: Mapping[int, Prediction]
+) -> Difference | None:
+    """``other`` against ``method`` on the rows both predicted, over the seeds given: rows are resampled with the seeds
+    held fixed. None where the two cannot be paired or scored."""
+    mean = seed_mean(metric)
+    stacks = [_stack(mean, side) for side in (other, method)]
+    if not all(isinstance(stack, _Stack) for stack in stacks):
+        return None
+    return _difference(mean, *stacks)[0]  # type: ignore[arg-type]
+
+
 def _difference(metric: SeedMean, other: _Stack, method: _Stack) -> tuple[Difference | None, str | None]:
     rows = np.intersect1d(other.rows, method.rows)
     if not len(rows):

@@ -119,6 +119,16 @@ def test_nearest_fills_gaps_from_the_next_neighbours():
     np.testing.assert_allclose(found[0, 0], [1, 2, mean_field(y)[0, 2]])
 
 
+def test_linear_finds_an_operator_from_fields_with_gaps():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(160, 1, 40)).astype(np.float32)
+    full = np.roll(X, 3, axis=2) + 2.0
+    y = np.where(rng.random(X.shape) < 0.25, np.nan, full)
+    found = predict("linear", Dataset(X[:120], y[:120], "dense"), Dataset(X[120:], kind="dense"))
+    # filled with means instead, the target is mostly noise: 0.3
+    assert np.sqrt(np.mean((found - full[120:]) ** 2)) < 0.02
+
+
 def test_ridge_with_gaps_minimises_the_error_of_what_is_known():
     rng = np.random.default_rng(0)
     z = rng.normal(size=(60, 5))

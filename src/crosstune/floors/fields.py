@@ -37,15 +37,11 @@ def another_grid(data: Dataset) -> str | None:
     return f"input grid {data.X.shape[2:]} and target grid {data.y.shape[2:]} are different"
 
 
-def known_fields(train: Dataset) -> tuple[np.ndarray, bool]:
-    """The dense target to learn from, and whether its series are ragged: those are stretched to one length. Missing
-    values become the mean of the known ones at their place, or else of their channel."""
+def fields_to_learn(train: Dataset) -> tuple[np.ndarray, bool]:
+    """The dense target to learn from, and whether its series are ragged: those are stretched to one length."""
     y = require_target(train)
     ragged = has_ragged_fields(train, y.shape[1:])
-    if ragged and train.lengths is not None:
-        y = stretch(y, train.lengths)
-    known = ~np.isnan(y)
-    return (y if known.all() else np.where(known, y, mean_field(y))), ragged
+    return (stretch(y, train.lengths) if ragged and train.lengths is not None else y), ragged
 
 
 def stretch(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:

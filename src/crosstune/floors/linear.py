@@ -16,7 +16,7 @@ from crosstune.floors.common import (
     require_target,
     target_matrix,
 )
-from crosstune.floors.fields import known_fields, shrink
+from crosstune.floors.fields import fields_to_learn, shrink
 from crosstune.floors.logistic import Logistic, logistic_cost
 from crosstune.floors.ridge import Ridge, ridge_cost
 from crosstune.records import Dataset
@@ -39,7 +39,7 @@ class Linear:
         self._kind, self._shape = train.kind, y.shape[1:]
         self._ragged = False
         if train.kind == "dense":
-            y, self._ragged = known_fields(train)
+            y, self._ragged = fields_to_learn(train)
         self._flattener = Flattener(max_features=_MAX_FEATURES, seed=derive_seed(seed, "flatten"))
         self._flattener.fit(train)
         z = self._flattener.transform(train)
@@ -51,7 +51,7 @@ class Linear:
             )
             chosen = f"C = {self._model.c:g}"
         else:
-            self._model = Ridge().fit(z, target_matrix(y), derive_seed(seed, "ridge"))
+            self._model = Ridge(0.3 * self._seconds).fit(z, target_matrix(y), derive_seed(seed, "ridge"))
             chosen = f"alpha = {self._model.alpha:.3g}"
         self.note = joined(chosen, cut)
 

@@ -8,7 +8,8 @@ from crosstune.seeding import Streams
 
 _PENALTIES = np.logspace(-10, 4, 29)  # times the largest eigenvalue of the Gram matrix
 _RANK_TOLERANCE = 1e-13  # of the largest eigenvalue
-_MOST_ROUNDS = 200  # of filling gaps
+_MOST_ROUNDS, _MOST_CHOICES = 200, 5  # of filling gaps, and of choosing the penalty for filled ones
+_OPERATIONS = 1.5e10  # in a second
 _SKETCH = 64  # outputs beyond which the penalty is chosen on random combinations of them
 
 
@@ -22,10 +23,14 @@ class Ridge:
 
     Where y is NaN it does not count: gaps are filled with the model's own predictions and the model is fitted again,
     until neither changes. Each round lowers the penalised error of the known values (majorisation), and where it stays
-    the same their normal equations hold. alpha is chosen twice, with gaps at the mean and with gaps predicted.
+    the same their normal equations hold. alpha is chosen anew for filled gaps until it stays, at most five times.
+    seconds: what this filling may take.
     """
 
     alpha: float
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        self._seconds = seconds
 
     def fit(self, z: np.ndarray, y: np.ndarray, seed: int) -> Ridge:
         """z: (n, d) float64; y: (n, K) float64, NaN where unknown. Costs about 2 n d min(n, d) + 9 min(n, d)^3
@@ -38,18 +43,29 @@ class Ridge:
             return self
         counts = np.maximum((~gaps).sum(axis=0), 1)
         y = np.where(gaps, np.where(gaps, 0.0, y).sum(axis=0) / counts, y)
-        for _ in range(2):
+        each = 4 * self._left.size * y.shape[1] / _OPERATIONS
+        rounds = int(np.clip(self._seconds / _MOST_CHOICES / each, 3, _MOST_ROUNDS))
+        last = None
+        for _ in range(_MOST_CHOICES):
             alpha = self._choose(y, seed)
-            for _ in range(_MOST_ROUNDS):
-                self._solve(y, alpha)
-                filled = np.where(
-                    gaps, self._left @ (np.sqrt(self._values)[:, None] * self._coefficients) + self._mean, y
-                )
-                change = np.abs(filled - y).max()
-                y = filled
-                if change <= 1e-5 * max(float(y.std()), np.finfo(float).tiny):
-                    break
+            if alpha == last:
+                break
+            last = alpha
+            y = self._filled(y, gaps, alpha, rounds)
         return self
+
+    def _filled(self, y: np.ndarray, gaps: np.ndarray, alpha: float, rounds: int) -> np.ndarray:
+        """y with its gaps at what the model says, which is solved for them."""
+        small = 1e-5 * max(float(y.std()), np.finfo(float).tiny)
+        for _ in range(rounds):
+            self._solve(y, alpha)
+            guess = self._left @ (np.sqrt(self._values)[:, None] * self._coefficients) + self._mean
+            change = np.abs(guess - y)[gaps].max()
+            y = np.where(gaps, guess, y)
+            if change <= small:
+                break
+        self._solve(y, alpha)
+        return y
 
     def _choose(self, y: np.ndarray, seed: int) -> float:
         centred = y - y.mean(axis=0)

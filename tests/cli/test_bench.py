@@ -247,6 +247,7 @@ def test_a_real_suite_s_trivial_answers(tmp_path: Path, capsys: Any) -> None:
         (("bench", "run", "tiny", "-o", "OUT", "--budget", "soon"), 2, "--budget 4m"),
         (("bench", "run", "tiny", "-o", "OUT", "--engine", "ray2"), 2, "unknown engine"),
         (("bench", "run", "tiny", "-o", "OUT", "--seeds", "x"), 2, "--seeds 3"),
+        (("bench", "run", "tiny", "-o", "OUT", "--device", "abacus"), 2, "abacus"),
         (("bench", "run", "tiny", "-o", "OUT", "--set", "fit.patienc=1"), 2, "did you mean 'patience'"),
         (("bench", "run", "tiny", "-o", "OUT", "--data", "EMPTY"), 3, "does not hold the data of tiny/shift"),
         (("bench", "run", "tiny", "-o", "OUT", "--degeneracy"), 2, "no table of trivial answers"),

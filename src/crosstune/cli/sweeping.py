@@ -16,14 +16,16 @@ from crosstune.cli import common
 def plan(
     suite: str, out: Path, *, methods: str, tasks: str | None, backbones: str, seeds: str | None, budget: str | None,
     protocol: str, scale: str, data: str | None, limit: str | None, settings: list[str] | None, threads: int,
-    workers: int, checkpoint_every: str, watcher: Watcher,
+    workers: int, device: str, checkpoint_every: str, watcher: Watcher,
 ) -> tuple[list[Any], dict[str, Any]]:  # fmt: skip
     """The jobs, and a description of what was asked for. Every mistake that can be found is found before data are
     generated or anything runs."""
     from crosstune.benchmarks import get_suite
     from crosstune.experiment.sweep.jobs import chosen_tasks, contestants, expand, scale_of
     from crosstune.experiment.sweep.places import arguments, found_in, generated
+    from crosstune.nn.devices import resolve_device
 
+    resolve_device(device)
     found = get_suite(suite)
     size = scale_of(found, scale)
     chosen = chosen_tasks(found, size, names(tasks) if tasks else None, protocol)
@@ -31,7 +33,7 @@ def plan(
         "protocol": protocol, "limit": common.parse_limit(limit) or dict(size.limit or {}),
         "backbones": names(backbones), "seeds": common.parse_seeds(seeds or str(size.seeds)),
         "budget": budget or size.budget, "settings": common.parse_settings(settings), "threads": threads,
-        "checkpoint_seconds": common.parse_interval(checkpoint_every),
+        "device": device, "checkpoint_seconds": common.parse_interval(checkpoint_every),
     }  # fmt: skip
     roles = contestants(names(methods))
     expand(chosen, roles, places={t.name: ("", "") for t in chosen}, **wanted)
@@ -43,7 +45,7 @@ def plan(
         )  # fmt: skip
     described = {
         "suite": suite, "scale": scale, "tasks": [t.name for t in chosen], "methods": list(roles), "data": data,
-        **{key: value for key, value in wanted.items() if key != "checkpoint_seconds"},
+        **{key: value for key, value in wanted.items() if key not in ("checkpoint_seconds", "device")},
         "generate": None if data else {t.name: arguments(size, t) for t in chosen},
     }  # fmt: skip
     return expand(chosen, roles, places=places, **wanted), described

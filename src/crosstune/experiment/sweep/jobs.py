@@ -26,7 +26,8 @@ class Job(BaseModel):
 
     data: where the task's files lie; origin: what they are, as text that is the same wherever they lie (the arguments
     they were generated with, or a fingerprint of the files). contestant: name of a method or of a floor. backbone:
-    None for floors. settings: overrides of the method. threads: of the CPU; they decide the order of sums.
+    None for floors. settings: overrides of the method. threads: of the CPU; they decide the order of sums. device:
+    where methods run; like the machine it is no part of a job's identity, so that a sweep can go on elsewhere.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
@@ -43,6 +44,7 @@ class Job(BaseModel):
     budget: str
     settings: dict[str, Any] = Field(default_factory=dict)
     threads: int = 1
+    device: str = "auto"
     checkpoint_seconds: float = 15.0
 
     @property
@@ -54,7 +56,7 @@ class Job(BaseModel):
         choice = TaskChoice(name=self.task, data=self.data, protocol=self.protocol, limit=self.limit)
         plain: dict[str, Any] = {
             "budget": self.budget, "seeds": (self.seed,), "controls": (), "threads": self.threads,
-            "checkpoint_seconds": self.checkpoint_seconds,
+            "checkpoint_seconds": self.checkpoint_seconds, "device": self.device,
         }  # fmt: skip
         if self.role == "floor":
             return bind(Request(**plain, floors=(self.contestant,), only_floors=True), choice)
@@ -126,7 +128,7 @@ def settings_for(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 def expand(
     chosen: Iterable[Task], roles: Mapping[str, Role], *, places: Mapping[str, tuple[str, str]], protocol: str,
     limit: Mapping[str, int], backbones: Iterable[str], seeds: Iterable[int], budget: str,
-    settings: Mapping[str, Any], threads: int, checkpoint_seconds: float = 15.0,
+    settings: Mapping[str, Any], threads: int, device: str = "auto", checkpoint_seconds: float = 15.0,
 ) -> list[Job]:  # fmt: skip
     """Every job, one seed of everything before the next seed. places: task -> (where its data lie, what they are).
 
@@ -144,7 +146,8 @@ def expand(
                         Job(
                             task=task.name, data=data, origin=origin, protocol=protocol,  # type: ignore[arg-type]
                             limit=dict(limit), contestant=name, role=role, backbone=backbone, seed=seed,
-                            budget=budget, settings=own, threads=threads, checkpoint_seconds=checkpoint_seconds,
+                            budget=budget, settings=own, threads=threads, device=device,
+                            checkpoint_seconds=checkpoint_seconds,
                         )
                     )  # fmt: skip
     for job in jobs:

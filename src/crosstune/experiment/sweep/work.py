@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 import crosstune
-from crosstune.backbones import Backbone, load_backbone
+from crosstune.backbones import Backbone
 from crosstune.benchmarks import TaskData
 from crosstune.errors import RunError
 from crosstune.experiment.binding import load_task
-from crosstune.experiment.conduct import execute
+from crosstune.experiment.conduct import execute, open_backbone
 from crosstune.experiment.preparation import prepare
 from crosstune.experiment.request import Request, TaskChoice
 from crosstune.experiment.sealed import reveal
@@ -97,13 +97,16 @@ def _loaded(choice: str, seed: int) -> TaskData:
 
 
 @lru_cache(maxsize=2)
-def _kept(name: str, allow_pickle: bool, attention: str | None) -> Backbone:
-    return load_backbone(name, allow_pickle=allow_pickle, attention=attention)
+def _kept(plain: str) -> Backbone:
+    return open_backbone(Request.model_validate_json(plain))
 
 
 def kept_backbone(request: Request) -> Backbone:
-    """The pretrained backbone, loaded once per process: models are built on copies of its body."""
-    return _kept(request.backbone, request.allow_pickle, request.attention)
+    """The pretrained backbone on its device, loaded once per process: models are built on copies of its body."""
+    which = Request(
+        backbone=request.backbone, allow_pickle=request.allow_pickle, attention=request.attention, device=request.device
+    )
+    return _kept(which.model_dump_json())
 
 
 def head_of(job: Job) -> dict[str, Any]:

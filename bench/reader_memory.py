@@ -6,9 +6,9 @@
 
 Each task's official layout is blown up to that size with holes (sparse files), zeros, or one file under many names
 (hard links). A fresh process then loads the task under its clean protocol, takes the digest, takes the three parts, and
-reads up to 48 blocks of rows from all over each, inputs and targets: 2 GB of float32 and more, or everything where that is
-less. Peak resident memory is what the operating system says of that process, the interpreter and libraries included. A
-reader that held its input would need 4 GB and more; the target is below 2 GB.
+reads up to 48 blocks of rows from all over each, inputs and targets: 2 GB of float32 and more, or everything where that
+is less. Peak resident memory is what the operating system says of that process, the interpreter and libraries included.
+A reader that held its input would need 4 GB and more; the target is below 2 GB.
 """
 
 from __future__ import annotations

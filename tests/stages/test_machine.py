@@ -16,7 +16,7 @@ from crosstune.seeding import Streams
 from crosstune.stages import fit, precision, selection, stepping
 from crosstune.stages.fit import FitConfig
 from crosstune.stages.monitor import Limit
-from crosstune.stages.precision import Choice, choose
+from crosstune.stages.precision import Choice, Trial, choose
 from crosstune.stages.state import State
 
 from .problems import Recorder, changed, snapshot, state
@@ -241,79 +241,96 @@ def test_every_family_trains_in_bfloat16(body: str, latest: None) -> None:
     assert losses(low) == pytest.approx(losses(full), rel=5e-2)
 
 
-class Clock:
-    """Time as the steps say that it passes."""
-
-    def __init__(self, fp32: float, bf16: float) -> None:
-        self.now, self.cost = 0.0, {None: fp32, torch.bfloat16: bf16}
-        self.steps: list[torch.dtype | None] = []
-
-    def step(self, dtype: torch.dtype | None) -> None:
-        self.steps.append(dtype)
-        self.now += self.cost[dtype]
-
-    def perf_counter(self) -> float:
-        return self.now
-
-    monotonic = perf_counter
+def trial(fp32: list[float], bf16: list[float]) -> tuple[Trial, list[torch.dtype | None]]:
+    """A trial whose steps take these times in turn, the last one for ever."""
+    made, turns = Trial((object(),)), []
+    left = {None: iter([*fp32, *[fp32[-1]] * 40]), torch.bfloat16: iter([*bf16, *[bf16[-1]] * 40])}
+    while made.choice is None:
+        turns.append(made.dtype)
+        made.record(next(left[made.dtype]))
+    return made, turns
 
 
-def chosen(monkeypatch: pytest.MonkeyPatch, clock: Clock, **options: Any) -> Choice:
-    monkeypatch.setattr(precision, "time", clock)
+def test_the_first_steps_say_which_is_faster() -> None:
+    made, turns = trial([9.0, 0.3], [9.0, 0.2])  # the first of each plans kernels
+    assert made.choice == Choice("bf16", "bfloat16 is 1.50 times as fast here")
+    assert turns == [None, torch.bfloat16] * (1 + precision.ROUNDS)
+    again = Trial(made.key)
+    assert again.choice == made.choice  # known, once in a process
+    assert trial([0.2], [0.3])[0].choice == Choice("fp32", "bfloat16 is 0.67 times as fast here, less than 1.15")
+
+
+def test_other_work_on_the_machine_does_not_decide() -> None:
+    made, _ = trial([1.0, 0.3, 5.0, 0.3], [1.0, 4.0, 0.2, 6.0, 7.0])
+    assert made.choice == Choice("bf16", "bfloat16 is 1.50 times as fast here")
+
+
+def test_quick_steps_are_repeated_more_often() -> None:
+    _, turns = trial([0.001], [0.002])
+    assert len(turns) == 2 * (1 + precision.MOST_ROUNDS)
+
+
+def test_what_needs_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "computes_bf16", lambda device: True)
-    settings: dict[str, Any] = {"timed": True, "key": (id(clock),), "seconds": 1000.0}
-    return choose("auto", CPU, step=clock.step, **{**settings, **options})
-
-
-def test_a_cpu_computes_in_bfloat16_where_that_is_measured_to_be_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(0.3, 0.2)
-    assert chosen(monkeypatch, clock) == Choice("bf16", "bfloat16 is 1.50 times as fast here")
-    count = len(clock.steps)
-    assert chosen(monkeypatch, clock).precision == "bf16"
-    assert len(clock.steps) == count  # measured once
-    assert chosen(monkeypatch, Clock(0.2, 0.3)) == Choice("fp32", "bfloat16 is 0.67 times as fast here, less than 1.15")
-
-
-def test_nothing_is_measured_where_there_is_no_time_or_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = Clock(10.0, 1.0)
-    assert chosen(monkeypatch, slow).why == "no time to measure whether bfloat16 is faster"
-    assert len(slow.steps) == 1
-    steps = Clock(0.3, 0.2)
-    assert "must repeat" in chosen(monkeypatch, steps, timed=False).why
-    assert steps.steps == []
+    assert choose("auto", CPU, timed=True) is None
+    steps = choose("auto", CPU, timed=False)
+    assert steps is not None
+    assert (steps.precision, "must repeat" in steps.why) == ("fp32", True)
+    assert choose("bf16", CPU, timed=False) == Choice("bf16", "asked for")
+    assert choose("auto", torch.device("cuda"), timed=False) == Choice("bf16", "cuda computes it in hardware")
     monkeypatch.setattr(precision, "computes_bf16", lambda device: False)
-    assert choose("auto", CPU, timed=True, key=(), step=steps.step).why == "cpu has no bfloat16 instructions"
+    assert choose("auto", CPU, timed=True) == Choice("fp32", "cpu has no bfloat16 instructions")
 
 
-def test_the_choice_and_its_reason_are_recorded_and_resumed(monkeypatch: pytest.MonkeyPatch, latest: None) -> None:
-    monkeypatch.setattr(precision, "choose", None)
+@pytest.fixture
+def able(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "computes_bf16", lambda device: True)
+    monkeypatch.setattr(precision, "_MEASURED", {})
+    monkeypatch.setattr(precision, "MOST_ROUNDS", 2)
+
+
+def timed(**options: Any) -> Recorder:
+    """A stage that ends by the clock, which here never comes."""
+    return Recorder({"fit": Limit(seconds=1e6)}, **options)
+
+
+def used(made: State) -> list[torch.dtype]:
+    seen: list[torch.dtype] = []
+    made.model.body.blocks()[0].register_forward_hook(
+        lambda *unused: seen.append(multiplies_in()) if torch.is_grad_enabled() else None
+    )
+    return seen
+
+
+def test_a_timed_stage_tries_both_and_goes_on_with_one(able: None, latest: None) -> None:
+    made = state(monitor=timed())
+    seen = used(made)
+    _, report, _ = run(made, max_steps=9)
+    full, low = torch.float32, torch.bfloat16
+    assert seen[:6] == [full, low] * 3
+    assert seen[6:] == [low if report.figures["precision"] == "bf16" else full] * 3
+    assert "times as fast here" in report.figures["precision_why"]
+    made = state(monitor=timed())
+    seen = used(made)
+    run(made, max_steps=3)
+    assert len(set(seen)) == 1
+
+
+def test_a_stage_too_short_to_tell_says_so(able: None, latest: None) -> None:
+    _, report, _ = run(state(monitor=timed()), max_steps=3)
+    assert report.figures["precision_why"] == "the stage ended before it was clear whether bfloat16 is faster"
+
+
+def test_the_choice_and_its_reason_are_recorded_and_resumed(able: None, monkeypatch: Any, latest: None) -> None:
     picked = Choice("bf16", "a reason")
     monkeypatch.setattr(fit, "choose", lambda *args, **kwargs: picked)
-    first = Recorder({"fit": Limit(seconds=1000.0)}, keep=3)
+    first = timed(keep=3)
     whole, report, _ = run(state(monitor=first), schedule="constant")
     assert (report.figures["precision"], report.figures["precision_why"]) == ("bf16", "a reason")
     picked = Choice("fp32", "another machine")
-    second = Recorder({"fit": Limit(seconds=1000.0)}, saved=first.stored)
-    again, report, _ = run(state(monitor=second), schedule="constant")
+    again, report, _ = run(state(monitor=timed(saved=first.stored)), schedule="constant")
     assert report.figures["precision_why"] == "a reason"
     assert changed(snapshot(whole.model), snapshot(again.model)) == set()
-
-
-def test_measuring_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, latest: None) -> None:
-    """The same run with and without it, dropout included."""
-    found = []
-    for able in (False, True):
-        monkeypatch.setattr(precision, "_MEASURED", {})
-        monkeypatch.setattr(precision, "computes_bf16", lambda device, able=able: able)
-        monkeypatch.setattr(precision, "_gain", lambda step: step(torch.bfloat16) or 1.0)
-        made = state(monitor=Recorder({"fit": Limit(seconds=1000.0)}))
-        after, report, _ = run(made, dropout=True, schedule="constant")
-        found.append((snapshot(after.model), report.figures["precision_why"]))
-    assert [why for _, why in found] == [
-        "cpu has no bfloat16 instructions",
-        "bfloat16 is 1.00 times as fast here, less than 1.15",
-    ]
-    assert changed(found[0][0], found[1][0]) == set()
 
 
 def test_what_this_machine_says_of_itself() -> None:

@@ -22,7 +22,7 @@ from crosstune.stages.closed_form import fit_head
 from crosstune.stages.fit_config import FitConfig
 from crosstune.stages.machine import Machine
 from crosstune.stages.monitor import pack, unpack
-from crosstune.stages.precision import Choice, choose
+from crosstune.stages.precision import Choice, Trial, choose
 from crosstune.stages.selection import Selection
 from crosstune.stages.state import State
 from crosstune.stages.stepping import Epochs, Stepper
@@ -42,16 +42,13 @@ def _last_step(config: FitConfig, per_epoch: int) -> int | None:
     return min(known) if known else None
 
 
-def _precision(config: FitConfig, state: State, stepper: Stepper) -> Choice:
-    remaining = state.monitor.remaining()
+def _trial(config: FitConfig, state: State) -> Trial:
     model = state.model
-    key = (
-        model.body.family, model.body.widths, model.config.shape, model.config.window, model.config.stride,
-        config.trainable, config.checkpointing, stepper.size, torch.get_num_threads(),
+    return Trial(
+        (model.body.family, model.body.widths, model.config.shape, model.config.window, model.config.stride,
+         config.trainable, config.checkpointing, config.compile, config.batch_size, config.accumulate,
+         torch.get_num_threads())
     )  # fmt: skip
-    return choose(
-        config.precision, model.device, timed=remaining is not None, key=key, step=stepper.probe, seconds=remaining
-    )
 
 
 def run(state: State, config: FitConfig, *, streams: Streams) -> tuple[State, StageReport]:
@@ -112,16 +109,14 @@ def _run(state: State, config: FitConfig, streams: Streams) -> tuple[State, Stag
     trained = sum(p.numel() for group in optimiser.param_groups for p in group["params"])
     if resumed:
         optimiser.load_state_dict(parts["optimiser"])
-        chosen = Choice(figures["precision"], figures["precision_why"])
     else:
         selection.evaluate(model, 0, monitor)
         figures["head_first_score"] = selection.best_score
-        chosen = _precision(config, state, stepper)
-        bf16 = machine.agree([float(chosen.precision == "bf16")])[0]
-        chosen = chosen if machine.alone else Choice("bf16" if bf16 else "fp32", chosen.why)
-        figures |= {"precision": chosen.precision, "precision_why": chosen.why, "device": str(model.device),
-                    "processes": machine.count}  # fmt: skip
-    stepper.dtype = chosen.dtype
+        figures |= {"device": str(model.device), "processes": machine.count}
+    chosen = choose(config.precision, model.device, timed=monitor.remaining() is not None)
+    if "precision" in figures:  # an earlier sitting knew
+        chosen = Choice(figures["precision"], figures["precision_why"])
+    trial = _trial(config, state) if chosen is None else None
     # an evaluation costs about a third of a training step per row: keep it below a fifth of the time
     every = max(10, math.ceil(5 * len(selection.data) / (3 * size)))
     every = min(every, max(10, len(state.train) // size * 4))
@@ -148,7 +143,16 @@ def _run(state: State, config: FitConfig, streams: Streams) -> tuple[State, Stag
             break
         course = progress if config.decay_epochs is None else step / (config.decay_epochs * per_epoch)
         factor = set_rates(optimiser, fall(course, config.schedule), step, warmup)
+        began = time.perf_counter()
+        if trial is not None and chosen is None:
+            chosen = trial.choice
+            stepper.dtype = trial.dtype
+        if chosen is not None:
+            figures |= {"precision": chosen.precision, "precision_why": chosen.why}
+            stepper.dtype = chosen.dtype
         loss = stepper.gradients(epochs.next())
+        if trial is not None and chosen is None:
+            trial.record(machine.agree([time.perf_counter() - began])[0])
         norm = torch.nn.utils.clip_grad_norm_(
             [p for p in model.parameters() if p.requires_grad], math.inf if config.clip is None else config.clip
         )
@@ -171,6 +175,11 @@ def _run(state: State, config: FitConfig, streams: Streams) -> tuple[State, Stag
         merge(model.body)
     if lost:
         notes.append(f"{lost} steps had a gradient that was not finite and were left out")
+    if "precision" not in figures:
+        figures |= {
+            "precision": "fp32",
+            "precision_why": "the stage ended before it was clear whether bfloat16 is faster",
+        }
     figures |= {"best_score": selection.best_score, "best_step": selection.best_step, "trained_parameters": trained,
                 "piece_rows": stepper.size}  # fmt: skip
     state = replace(state, best_score=selection.best_score)

@@ -53,7 +53,8 @@ class FitConfig(StageConfig):
 
     **Machine.** checkpointing: keep the inputs of the body's layers only and compute them again on the way back, slower
     in less memory. precision: of the body's products while training; "auto" is bfloat16 where the hardware has it and,
-    on a CPU, a quick measurement says that it is faster (never in stages that end by steps: those repeat bit by bit).
+    on a CPU, the first steps, done in both by turns, say that it is faster (never in stages that end by steps: those
+    repeat bit by bit).
     compile: translate the model first; pays off in long runs only.
 
     **End.** patience: evaluations without improvement. max_steps, epochs: None leaves the end to the budget.

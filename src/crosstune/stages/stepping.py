@@ -77,18 +77,6 @@ class Stepper:
                 self._halve(len(mine), problem)
             release()  # only here is the error, and what it held, gone
 
-    def probe(self, dtype: torch.dtype | None) -> None:
-        """Forward and backward pass of a few rows in a precision, to see how long it takes; leaves nothing behind."""
-        few = np.arange(min(8, self.size, len(self.data)))
-        x, lengths, y = batch(self.data, few, self.model.device)
-        assert y is not None
-        was_training = self.model.training
-        self.model.eval()  # no dropout: the generator stays where it is
-        with self.model.body_in(dtype):
-            self.objective(self.model(x, lengths), y).backward()
-        self.model.zero_grad(set_to_none=True)
-        self.model.train(was_training)
-
     def _targets(self, rows: np.ndarray) -> Tensor:
         assert self.data.y is not None
         return torch.from_numpy(np.ascontiguousarray(self.data.y[rows]))

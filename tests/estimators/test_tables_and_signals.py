@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -245,9 +246,26 @@ def test_mistakes_in_parameters():
         ({"settings": {"fit.patienc": 3}}, ConfigError, "did you mean 'patience'"),
         ({"validation_fraction": 1.0}, ConfigError, "is not between 0 and 1"),
         ({"tokens": "many"}, ConfigError, "tokens = 'many'"),
+        ({"loss": "mse"}, ConfigError, "'mse' does not fit classification targets"),
+        ({"device": "cuda:99"}, UsageError, "cuda:99: this torch finds"),
+        ({"device": "gpu"}, ConfigError, "device = 'gpu'"),
     ]:
         with pytest.raises(error, match=said):
             CrossModalClassifier(**{**QUICK, **wrong}).fit(X, y)
+
+
+def test_adapters_a_loss_and_a_device_by_name(tmp_path):
+    X, y = blobs()
+    wanted = {"method": "lora", "loss": "focal", "device": "cpu", "out": str(tmp_path / "run")}
+    model = CrossModalClassifier(**{**QUICK, **wanted}).fit(X, y)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["config"]["fit.loss"] == {"value": "focal", "origin": "argument loss"}
+    assert record["config"]["fit.trainable"] == {"value": "lora", "origin": "method lora"}
+    assert record["hardware"]["device"] == "cpu"
+    figures = record["arms"]["lora"]["stages"][-1]["figures"]
+    assert (figures["device"], figures["precision"], figures["processes"]) == ("cpu", "fp32", 1)
+    assert not any("lora" in name for name in model.model_.model.state_dict())
+    assert model.score(X, y) > 0.8
 
 
 def test_report_holds_verdict_and_figures():

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from crosstune.assembly import outputs, predict
+from crosstune.assembly import build_model, outputs, plan_model, predict
 from crosstune.errors import ConfigError, DataError
 from crosstune.nn import devices, memory
+from crosstune.records import Dataset
 from crosstune.seeding import Streams
 from crosstune.stages import fit, precision, selection, stepping
 from crosstune.stages.fit import FitConfig
@@ -105,6 +106,33 @@ def test_pieces_are_halved_and_the_batch_is_kept(kind: Any, what: str, backward:
     words = "16 rows do not fit the memory at once: steps are made of pieces of 8 rows from here on"
     assert words in report.notes
     assert words in [event["text"] for event in pieces.of("message")]
+
+
+@pytest.mark.parametrize("kind", ["classification", "segmentation"])
+def test_pieces_of_ragged_series(kind: Any, latest: None) -> None:
+    """Every piece is cut to its own longest series, and maps of classes with it; ignored positions stay uncounted."""
+
+    def ragged() -> State:
+        rng = np.random.default_rng(0)
+        lengths = rng.integers(9, 25, 60)
+        X = rng.normal(size=(60, 1, 24)).astype(np.float32) * (np.arange(24) < lengths[:, None])[:, None]
+        y: Any = np.arange(60) % 3
+        if kind == "segmentation":
+            y = np.where(np.arange(24) < lengths[:, None], (X[:, 0] > 0).astype(np.int64), -1)
+            y[:, 3] = -1
+        data = Dataset(X=X, y=y, kind=kind, classes=("a", "b", "c")[: int(y.max()) + 1], lengths=lengths)
+        made = state()
+        model = build_model(plan_model(data, made.backbone.body, tokens=8), made.backbone.body, data, token_rms=0.05)
+        made.model, made.train, made.validation = model, data, data
+        return made
+
+    expected, _, whole = run(ragged())
+    made = ragged()
+    small_memory(made, 5, MemoryError())
+    after, report, pieces = run(made)
+    assert report.figures["piece_rows"] == 4
+    assert losses(pieces) == pytest.approx(losses(whole), rel=1e-5)
+    assert distance(expected, after) < 5e-4
 
 
 def test_a_mean_of_means_would_be_another_step(latest: None, monkeypatch: pytest.MonkeyPatch) -> None:

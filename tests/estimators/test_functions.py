@@ -33,8 +33,8 @@ def test_importing_is_light():
 
 def test_public_names():
     assert crosstune.__all__ == [
-        "CrossModalClassifier", "CrossModalOperator", "CrossModalRegressor", "DataWarning", "__version__", "bound",
-        "fit", "load", "rank", "read",
+        "CrossModalClassifier", "CrossModalOperator", "CrossModalRegressor", "CrossModalSegmenter", "DataWarning",
+        "__version__", "bound", "fit", "load", "rank", "read",
     ]  # fmt: skip
     for name in crosstune.__all__:
         assert getattr(crosstune, name) is not None

@@ -21,7 +21,7 @@ def test_files_are_generated_recognised_verified_and_loaded(name, folder):
     assert task.recognise(folder)
     found = task.verify(folder)
     assert found.ok
-    assert found.checks[0].text.startswith("a synthetic stand-in")
+    assert found.checks[0].text.startswith("synthetic stand-in")
     clean, shipped = (task.load(folder, protocol) for protocol in ("clean", "shipped"))
     assert clean.dataset.X.shape == (250, 1, 3840)
     assert clean.dataset.y.shape == (250, 1)

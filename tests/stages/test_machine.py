@@ -346,7 +346,7 @@ def test_a_timed_stage_tries_both_and_goes_on_with_one(able: None, latest: None)
 
 def test_a_stage_too_short_to_tell_says_so(able: None, latest: None) -> None:
     _, report, _ = run(state(monitor=timed()), max_steps=3)
-    assert report.figures["precision_why"] == "the stage ended before it was clear whether bfloat16 is faster"
+    assert report.figures["precision_why"] == "the stage ended before it was clear which is faster"
 
 
 def test_the_choice_and_its_reason_are_recorded_and_resumed(able: None, monkeypatch: Any, latest: None) -> None:

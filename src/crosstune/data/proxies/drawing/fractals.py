@@ -28,19 +28,20 @@ def _attractor(c: Canvas, maps: int, levels: int, shrink: tuple[float, float], *
             pull = 1 - mixed[..., None] + mixed[..., None] / (np.float32(0.4) + ax * ax + ay * ay)
             ax, ay = ax * pull, ay * pull
         x, y = ax.reshape(n, -1), ay.reshape(n, -1)
-    return _counted(c, x, y)
+    return counted(x, y, c.size)
 
 
-def _counted(c: Canvas, x: np.ndarray, y: np.ndarray) -> Field:
-    """Points (n, m) fitted into the picture and counted; the root of the count over its largest."""
-    height, width = c.size
+def counted(x: np.ndarray, y: np.ndarray, size: tuple[int, int]) -> Field:
+    """Points (n, m) fitted into pictures of a size and counted; the root of the count over its largest."""
+    height, width = size
+    rows = len(x)
     at = []
     for values, pixels in ((x, width), (y, height)):
         low, high = values.min(axis=1, keepdims=True), values.max(axis=1, keepdims=True)
         share = (values - low) / np.maximum(high - low, np.float32(1e-6))
         at.append(np.minimum((share * np.float32(pixels)).astype(np.int64), pixels - 1))
-    flat = (np.arange(c.rows)[:, None] * height + at[1]) * width + at[0]
-    counts = np.bincount(flat.ravel(), minlength=c.rows * height * width).reshape(c.rows, height, width)
+    flat = (np.arange(rows)[:, None] * height + at[1]) * width + at[0]
+    counts = np.bincount(flat.ravel(), minlength=rows * height * width).reshape(rows, height, width)
     density = np.sqrt(counts.astype(np.float32))
     # few pixels hold most points: the brightest tenth is clipped, so that the rest is seen
     top = np.maximum(density.max(axis=(1, 2), keepdims=True) * np.float32(0.35), 1)

@@ -15,11 +15,14 @@ from crosstune.records import StageReport
 from crosstune.seeding import Streams
 from crosstune.stages import align
 from crosstune.stages.align import AlignConfig, _Problem, target_labels, token_means
+from crosstune.stages.closed_form import fit_head
 from crosstune.stages.state import State
 
 from .problems import Recorder, backbone, bank, changed, dataset, snapshot, state
 
-FAST: dict[str, Any] = {"steps": 6, "distortion_steps": 4, "source_points": 128, "target_points": 64, "batch_size": 24}
+FAST: dict[str, Any] = {
+    "steps": 6, "distortion_steps": 4, "source_points": 128, "target_points": 64, "batch_size": 24, "keep": "last",
+}  # fmt: skip
 
 
 def run(seed: int = 0, *, made: State | None = None, **options: Any) -> tuple[State, StageReport, Recorder]:
@@ -310,3 +313,41 @@ def test_tokens_of_some_rows_carry_the_labels_of_those_rows() -> None:
     assert torch.equal(points, bank().tokens[rows][bank().mask[rows]])
     assert labels.tolist() == bank().labels[rows].repeat_interleave(bank().mask[rows].sum(1)).tolist()
     assert len(part.token_means()) == len(part.labels)
+
+
+# -- what is kept --------------------------------------------------------------------------------------------------
+
+
+def loo_error(made: State) -> float:
+    generator = np.random.Generator(np.random.PCG64(0))
+    return fit_head(made.model, made.train, max_rows=512, generator=generator).relative_press
+
+
+def test_an_alignment_that_costs_more_than_it_brings_is_undone() -> None:
+    made = state(predictor=True)
+    before = snapshot(made.model)
+    after, report, recorder = run(1, made=made, keep="best")  # draws with which every step makes the head's error larger
+    errors = {e["step"]: e["relative_press"] for e in recorder.events if e["kind"] == "candidate"}
+    assert errors[0] < min(error for step, error in errors.items() if step)
+    assert changed(before, snapshot(after.model)) == set()
+    assert report.figures["kept_step"] == 0
+    assert "kept the embedder of step 0 of 10" in " ".join(report.notes)
+
+
+@pytest.mark.parametrize("rate", [3e-3, 100.0])
+def test_the_kept_embedder_is_the_best_of_those_judged(rate: float) -> None:
+    after, report, recorder = run(learning_rate=rate, keep="best")
+    errors = {e["step"]: e["relative_press"] for e in recorder.events if e["kind"] == "candidate"}
+    assert set(errors) == {0, 1, 3, 6, 10}
+    assert errors[report.figures["kept_step"]] == min(errors.values())
+    assert loo_error(after) == pytest.approx(min(errors.values()), rel=1e-6)
+
+
+def test_judging_changes_neither_the_head_nor_the_steps() -> None:
+    made, other = state(predictor=True), state(predictor=True)
+    head = {name: value.clone() for name, value in made.model.head.state_dict().items()}
+    _, _, judged = run(made=made, keep="best")
+    _, _, plain = run(made=other, keep="last")
+    assert all(torch.equal(value, made.model.head.state_dict()[name]) for name, value in head.items())
+    losses = [[e["loss"] for e in r.events if e["kind"] == "step"] for r in (judged, plain)]
+    assert losses[0] == losses[1]

@@ -17,7 +17,10 @@ from crosstune.stages.monitor import Limit, pack, unpack
 
 from .problems import Recorder, changed, snapshot, state
 
-ALIGN: dict[str, Any] = {"steps": 6, "distortion_steps": 4, "source_points": 96, "target_points": 48, "batch_size": 16}
+# the last embedder, whether it is any good or not: the best may well be the untouched one in every run
+ALIGN: dict[str, Any] = {
+    "steps": 6, "distortion_steps": 4, "source_points": 96, "target_points": 48, "batch_size": 16, "keep": "last",
+}  # fmt: skip
 FIT: dict[str, Any] = {"max_steps": 24, "batch_size": 16, "body_rate": 1e-3, "embedder_rate": 1e-3, "head_rate": 0.5,
                        "dropout": True}  # fmt: skip
 
@@ -78,6 +81,17 @@ def test_align_resumes_bit_by_bit(schedule: str, at: int) -> None:
     torch.manual_seed(99)
     assert changed(whole, aligned(0, second, schedule=schedule)) == set()
     assert steps(second) == steps(first)[at:]
+
+
+@pytest.mark.parametrize("at", [4, 8])
+def test_a_candidate_from_before_the_interruption_can_still_be_kept(at: int) -> None:
+    # with this rate the lowest error comes in the third step, and later ones are worse
+    first = Recorder(keep=at)
+    whole = aligned(0, first, learning_rate=1.0, keep="best")
+    judged = {event["step"]: event["relative_press"] for event in first.of("candidate")}
+    assert 0 < min(judged, key=lambda step: judged[step]) < at
+    second = Recorder(saved=first.stored)
+    assert changed(whole, aligned(0, second, learning_rate=1.0, keep="best")) == set()
 
 
 def test_align_resumes_within_the_constrained_part() -> None:

@@ -13,7 +13,7 @@ METHOD = Method(
         SourceHeadConfig(labels="topics"),
         AlignConfig(
             space="means", fa="exact", cost="sqeuclidean", fld="conditional", schedule="sequential", steps=60,
-            distortion_steps=15, target_points=128, batch_size=128, source_points=5000,
+            distortion_steps=15, target_points=128, batch_size=128, source_points=5000, keep="last",
         ),
         FitConfig(
             trainable="all", head_init="zero", body_rate=3e-5, embedder_rate=3e-4, head_rate=0.1, dropout=True,

@@ -24,6 +24,7 @@ from crosstune.information import cluster_targets, conditional_entropy, label_ch
 from crosstune.nn.heads import token_means
 from crosstune.records import Dataset, StageReport
 from crosstune.seeding import Streams
+from crosstune.stages.candidates import Candidates
 from crosstune.stages.monitor import pack, unpack
 from crosstune.stages.state import Count, NotNegative, Positive, Share, SourceBank, StageConfig, State, Steps
 
@@ -42,6 +43,8 @@ class AlignConfig(StageConfig):
     fa: solver; "moments" matches means and variances only; None leaves FA out. fld: "mutual" = H(z|z') - H(z),
     "conditional" = H(z|z') (can collapse), "leep" = -LEEP; None leaves FLD out.
     weight: lambda of FLD (1 in the bound). tolerance: epsilon of the constrained schedule.
+    keep: "best" = of the embedders before, on the way (after a quarter, half and all of FA) and at the end, the one
+    on which the closed-form head has the lowest leave-one-out error; "last" = the one at the end.
     share: part of the arm's time that stage 1 may take.
     """
 
@@ -60,6 +63,7 @@ class AlignConfig(StageConfig):
     target_points: Count = 256
     batch_size: Count = 64
     clusters: Count = 10
+    keep: Literal["best", "last"] = "best"
     share: Share = 0.3
 
 
@@ -205,6 +209,17 @@ def _total_steps(config: AlignConfig) -> int:
     return config.steps + config.distortion_steps
 
 
+def _milestones(config: AlignConfig, total: int) -> set[int]:
+    """Steps after which the embedder is judged."""
+    aligned = config.steps if config.fa is not None else total
+    return {aligned // 4, aligned // 2, aligned} - {0}
+
+
+def _time_to_judge(candidates: Candidates | None, remaining: float | None) -> bool:
+    """Whether what is left of the stage's time is what judging the last embedder takes."""
+    return candidates is not None and remaining is not None and remaining < 1.2 * candidates.seconds
+
+
 @torch.no_grad()
 def _measure(problem: _Problem, rows: np.ndarray) -> dict[str, float]:
     """FA, FLD and spread on fixed rows, without touching the training stream."""
@@ -257,24 +272,30 @@ def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, 
     parameters = [p for p in model.embedder.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
     step, reference = 0, float("nan")
+    candidates = Candidates(state) if config.keep == "best" else None
     if resumed:
         step, parts = unpack(resumed, streams)
         problem.rng = streams["alignment"]
         model.embedder.load_state_dict(parts["embedder"])
         optimiser.load_state_dict(parts["optimiser"])
         before, cloud_before, reference = parts["before"], parts["cloud"].numpy(), parts["reference"]
+        if candidates is not None:
+            candidates.load_state_dict(parts["candidates"])
     else:
         before, cloud_before = _measure(problem, fixed), _cloud(problem, fixed)
+        if candidates is not None:
+            candidates.judge(0)
 
     def save() -> dict[str, Any]:
         return pack(
             step, monitor.elapsed(), streams, embedder=model.embedder.state_dict(), optimiser=optimiser.state_dict(),
             before=before, cloud=torch.from_numpy(cloud_before), reference=reference,
+            candidates=None if candidates is None else candidates.state_dict(),
         )  # fmt: skip
 
     stopped = "steps"
     while step < total:
-        if monitor.progress(step) >= 1:
+        if monitor.progress(step) >= 1 or _time_to_judge(candidates, monitor.remaining()):
             stopped = "steps" if step >= total else "budget"
             break
         terms = _terms(config, step, total)
@@ -296,7 +317,13 @@ def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, 
             **{k: float(v.detach()) for k, v in values.items()},
         )
         step += 1
+        if candidates is not None and step in _milestones(config, total):
+            candidates.judge(step)
         monitor.checkpoint("align", step, save)
+    if candidates is not None:
+        candidates.judge(step)
+        kept = candidates.restore()
+        notes += [] if kept is None else [kept]
     after = _measure(problem, fixed)
     labels = problem.labels.numpy()[fixed]
     source_cloud = problem.bank.token_means()
@@ -317,6 +344,9 @@ def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, 
         f"{k}_after": v for k, v in after.items()
     }
     figures["converged"] = all(problem.converged)
+    if candidates is not None:
+        figures |= {"kept_step": candidates.best_step, "press_before": candidates.judged[0],
+                    "press_after": candidates.judged[candidates.best_step]}  # fmt: skip
     report = StageReport("align", step, monitor.elapsed() or time.monotonic() - started, stopped, figures, tuple(notes))
     return state, report
 

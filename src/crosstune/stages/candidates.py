@@ -1,0 +1,72 @@
+"""Which of the embedders that stage 1 passes through to keep. Not a stage itself.
+
+Alignment and distortion are two of the bound's four terms; the fourth, the fitting excess, is what they may cost. Its
+estimate here is the leave-one-out error of the closed-form head (``closed_form``) on training rows: an embedder is
+kept only if the target can be fitted on it at least as well as on those before it, the untouched one included.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from crosstune.stages.closed_form import fit_head
+from crosstune.stages.state import State
+
+ROWS = 512  # training rows on which candidates are compared
+
+
+class Candidates:
+    """The best embedder so far. ``seconds``: of the last judgement, so that a stage can leave time for one."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.best: dict[str, torch.Tensor] | None = None
+        self.best_step = 0
+        self.judged: dict[int, float] = {}  # step -> leave-one-out error relative to predicting the mean
+        self.seconds = 0.0
+
+    def judge(self, step: int) -> float:
+        """Measure the embedder as it is now; the head is left as it was."""
+        if step in self.judged:
+            return self.judged[step]
+        started = time.monotonic()
+        model, head = self.state.model, copy.deepcopy(self.state.model.head.state_dict())
+        fitted = fit_head(
+            model, self.state.train, max_rows=min(ROWS, self.state.max_head_rows),
+            # the same rows and folds for every candidate, and none of the stage's own random numbers
+            generator=np.random.Generator(np.random.PCG64(0)), seconds=self.state.head_seconds,
+        )  # fmt: skip
+        model.head.load_state_dict(head)
+        error = fitted.relative_press
+        if self.best is None or error < self.judged[self.best_step]:
+            self.best_step = step
+            self.best = {name: value.detach().clone() for name, value in model.embedder.state_dict().items()}
+        self.judged[step] = error
+        self.seconds = time.monotonic() - started
+        self.state.monitor.event("candidate", stage="align", step=step, relative_press=error)
+        return error
+
+    def restore(self) -> str | None:
+        """Put the best embedder back; a sentence for the report when it is not the last one."""
+        if self.best is None:
+            return None
+        last = max(self.judged)
+        self.state.model.embedder.load_state_dict(self.best)
+        if self.best_step == last:
+            return None
+        return (
+            f"kept the embedder of step {self.best_step} of {last}: leave-one-out error of the closed-form head "
+            f"{self.judged[self.best_step]:.3f} there, {self.judged[last]:.3f} at the end (1 = predicting the mean)"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_step": self.best_step, "judged": dict(self.judged), "seconds": self.seconds}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self.best, self.best_step = saved["best"], int(saved["best_step"])
+        self.judged, self.seconds = dict(saved["judged"]), float(saved["seconds"])

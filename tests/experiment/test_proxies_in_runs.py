@@ -43,7 +43,9 @@ def stages(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def unlabelled(waves: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return run(waves, tmp_path_factory.mktemp("run") / "none", proxy="none")[0]
+    return run(
+        waves, tmp_path_factory.mktemp("run") / "none", proxy="none", settings=SETTINGS | {"align.keep": "last"}
+    )[0]
 
 
 def test_without_a_proxy_stage_0_is_skipped_and_stage_1_matches_statistics(unlabelled: RunFolder) -> None:

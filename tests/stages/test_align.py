@@ -326,7 +326,9 @@ def loo_error(made: State) -> float:
 def test_an_alignment_that_costs_more_than_it_brings_is_undone() -> None:
     made = state(predictor=True)
     before = snapshot(made.model)
-    after, report, recorder = run(1, made=made, keep="best")  # draws with which every step makes the head's error larger
+    after, report, recorder = run(
+        1, made=made, keep="best"
+    )  # draws with which every step makes the head's error larger
     errors = {e["step"]: e["relative_press"] for e in recorder.events if e["kind"] == "candidate"}
     assert errors[0] < min(error for step, error in errors.items() if step)
     assert changed(before, snapshot(after.model)) == set()

@@ -193,7 +193,8 @@ def _run_arms(run: Sitting, arms: list[Arm], method: Method, backbone: Backbone,
                 arm, seed, folder=run.folder, backbone=body, bank=bank, train=run.train,
                 validation=run.validation, metric=run.metric, tokens=run.request.tokens,
                 checkpoint_seconds=run.request.checkpoint_seconds, flag=run.flag, started=run.started - run.before,
-                notify=run.notify, measure_bound=arm.role == "method" and arm.method.aligns,
+                notify=run.notify,
+                measure_bound=run.request.bound and arm.role == "method" and arm.method.aligns,
             )  # fmt: skip
         best = _finish_arm(run, arm, seed, result, body, best, time.monotonic() - began)
 

@@ -64,7 +64,7 @@ def allot(run: Sitting, methods: dict[str, Method], backbone: Backbone) -> dict[
     for name in names:
         own = methods[name].name == run.record["method"]["name"] and name == next(iter(methods))
         extra = 0.0
-        if own and budget.seconds is not None and methods[name].aligns:
+        if own and budget.seconds is not None and methods[name].aligns and run.request.bound:
             extra = 0.5 + 2.0 * shared["probe_rows"] / rate  # the bound after fitting
         arms[name] = shared | {
             "name": name, "role": "method" if own else "control", "label": label(name, budget.steps is not None),

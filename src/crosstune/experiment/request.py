@@ -67,6 +67,7 @@ class Request(BaseModel):
     checkpoint_seconds: float = Field(default=15.0, ge=0)
     task: TaskChoice | None = None
     only_floors: bool = False
+    bound: bool = True
 
     @field_validator("proxy")
     @classmethod
@@ -115,8 +116,8 @@ class Request(BaseModel):
         """Hash of the resolved configuration and the data: equal digests mean the same run."""
         # how often to save and where the files lie decide nothing
         request = self.model_dump(mode="json", exclude={"checkpoint_seconds": True, "task": {"data"}})
-        for later in ("task", "only_floors"):  # runs of before have the digest they had
-            if not request[later]:
+        for later in ("task", "only_floors", "bound"):  # runs of before have the digest they had
+            if request[later] == type(self).model_fields[later].default:
                 del request[later]
         content = {"request": request, "method": self.resolved_method().model_dump(mode="json")}
         text = json.dumps(content, sort_keys=True) + data_digest

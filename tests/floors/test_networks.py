@@ -1,6 +1,7 @@
 """The floors that are networks: better than a linear operator where the truth is not linear, planned, repeatable."""
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,3 +211,24 @@ def test_in_the_child_torch_is_there_for_networks_alone():
         assert results[name].note == here[name].note
         np.testing.assert_allclose(results[name].predictions["q"], here[name].predictions["q"], rtol=1e-6, atol=1e-6)
     assert "torch" in sys.modules
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_when_the_answers_would_come_too_late_the_clock_ends_training(name):
+    train = burgers(40, 32)
+    floor = FLOORS[name].build(Allowance(4.0, until=time.monotonic() + 1.2))
+    floor.fit(train, 0)
+    planned = floor.plan(Shape(1, 1, (32,), False), 40).steps
+    done = int(floor.note.split(" steps")[0].rsplit(" ", 1)[1].replace(",", ""))
+    assert 1 <= done < planned
+    assert f"the clock ended training, {planned:,} steps were planned" in floor.note
+    assert np.isfinite(floor.predict(replace(train, y=None))).all()
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_with_time_left_the_clock_decides_nothing(name):
+    train = burgers(24, 16)
+    timely = FLOORS[name].build(Allowance(1.0, until=time.monotonic() + 600))
+    timely.fit(train, 0)
+    assert np.array_equal(timely.predict(train), fitted(name, train, 1.0).predict(train))
+    assert timely.note == fitted(name, train, 1.0).note

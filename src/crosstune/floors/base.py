@@ -6,6 +6,7 @@ A new floor is one new file in this package that defines ``FLOOR``.
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -27,11 +28,14 @@ class Allowance:
     """What a floor may spend: ``seconds`` of wall time to plan for on ``threads`` threads.
 
     A floor plans with it before it starts and never looks at a clock, so that its result depends on the seed and on
-    the allowance, not on how busy the machine is. ``phase`` takes a word on what is going on, for progress.
+    the allowance, not on how busy the machine is. The exception is ``until``, a reading of ``time.monotonic`` at which
+    the answers must be there or are lost: a floor that trains in steps stops in time and says so. ``phase`` takes a
+    word on what is going on, for progress.
     """
 
     seconds: float = UNHURRIED
     threads: int = 1
+    until: float = field(default=math.inf, compare=False)
     phase: Phase = field(default=lambda text: None, compare=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -120,14 +121,16 @@ def execute_all(
     seed: int,
     planned: Mapping[str, float],
     threads: int,
+    until: float = math.inf,
     phase: Callable[[str, str], None] = lambda name, text: None,
 ) -> Iterator[FloorResult]:
-    """Results one by one, in the order of ``specs``. planned: seconds per floor, see ``shares``. ``phase`` takes the
-    floor's name and a word on what it does.
+    """Results one by one, in the order of ``specs``. planned: seconds per floor, see ``shares``. until: when all must
+    be there, a reading of ``time.monotonic``. ``phase`` takes the floor's name and a word on what it does.
     """
-    for spec in specs:
+    for index, spec in enumerate(specs):
         phase(spec.name, "")
-        allowance = Allowance(planned[spec.name], threads, partial(phase, spec.name))
+        later = sum(planned[other.name] for other in specs[index + 1 :])
+        allowance = Allowance(planned[spec.name], threads, until - later, partial(phase, spec.name))
         yield execute(spec, train, queries, seed=seed, allowance=allowance)
 
 

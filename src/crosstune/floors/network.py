@@ -7,6 +7,7 @@ only (see ``FloorSpec.imports``).
 from __future__ import annotations
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ _WORTHWHILE = 0.7  # of the cost of a step on the full grid: a coarser one must 
 _CHOICES = 20  # times that the held-out rows are looked at
 _HELD_OUT_MOST = 256
 _MARGIN = 0.6  # of the allowance is planned for: machines differ from the one the costs were measured on
+_ANSWERING = 0.15  # of the allowance, kept free for the answers where the clock ends training
 _MAX_VALUES = 100_000_000  # of inputs and targets together in float32: 0.4 GB
 _RELATIVE_FLOOR = 0.05  # of the size of the training fields, below which errors are no longer relative
 _WARM_UP = 0.05  # of the steps
@@ -70,7 +72,8 @@ class NetworkFloor(ABC):
     groups) is held out and chooses among the weights of 20 moments.
 
     The number of steps is planned from an estimate of operations per step and constants measured on one core, not from
-    a clock, so that the seed and the allowance decide the result. When the time is short, fields are averaged over
+    a clock, so that the seed and the allowance decide the result. Only on a machine so slow that the answers would come
+    too late does the clock end the training, and the note says so. When the time is short, fields are averaged over
     blocks of 2, 3, ... points first.
     """
 
@@ -104,11 +107,12 @@ class NetworkFloor(ABC):
         self._standards = Standards.of(x, y)
         x, y = self._standards.inputs(x), self._standards.targets(y)
         held_out = _held_out(train, streams["held-out"])
-        self._net, chosen = self._train(shape, x, y, held_out, plan, derive_seed(seed, "network"))
+        self._net, done, chosen = self._train(shape, x, y, held_out, plan, derive_seed(seed, "network"))
         size = sum(p.numel() for p in self._net.parameters())
-        passes = plan.steps * plan.batch / max(1, len(x) - len(held_out))
+        passes = done * plan.batch / max(1, len(x) - len(held_out))
         self.note = joined(
-            f"{size:,} weights, {plan.steps:,} steps ({passes:.1f} passes), those after step {chosen:,} are kept",
+            f"{size:,} weights, {done:,} steps ({passes:.1f} passes), those after step {chosen:,} are kept",
+            f"the clock ended training, {plan.steps:,} steps were planned" if done < plan.steps else "",
             plan.note,
         )
 
@@ -160,8 +164,8 @@ class NetworkFloor(ABC):
 
     def _train(
         self, shape: Shape, x: np.ndarray, y: np.ndarray, held_out: np.ndarray, plan: Plan, seed: int
-    ) -> tuple[Any, int]:
-        """The trained network and the step whose weights were kept."""
+    ) -> tuple[Any, int, int]:
+        """The trained network, the steps that were done, and the one whose weights were kept."""
         import torch
 
         rows = np.setdiff1d(np.arange(len(x)), held_out)
@@ -174,7 +178,8 @@ class NetworkFloor(ABC):
             order = _batches(rows, plan.batch, np.random.default_rng(seed))
             moments = {math.ceil(plan.steps * (i + 1) / _CHOICES) for i in range(_CHOICES)}
             judged = held_out[:_HELD_OUT_MOST]
-            best, chosen, kept = math.inf, plan.steps, None
+            last_call = self._allowance.until - _ANSWERING * self._allowance.seconds
+            best, chosen, kept = math.inf, 0, None
             for step in range(1, plan.steps + 1):
                 net.train()
                 batch = next(order)
@@ -183,15 +188,18 @@ class NetworkFloor(ABC):
                 torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
                 optimiser.step()
                 schedule.step()
-                if step in moments and len(judged):
+                late = time.monotonic() > last_call
+                if (step in moments or late) and len(judged):
                     self._allowance.phase(f"step {step:,} of {plan.steps:,}")
                     error = _mean_loss(net, loss, x, y, judged)
                     if error < best:
                         best, chosen = error, step
                         kept = {name: value.clone() for name, value in net.state_dict().items()}
+                if late:
+                    break
             if kept is not None:
                 net.load_state_dict(kept)
-            return net.eval(), chosen
+            return net.eval(), step, chosen or step
 
     def _fields(self, train: Dataset) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets in float32 on the grid of the plan, read in blocks of rows."""

@@ -8,6 +8,7 @@ name it, and for no other.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -83,7 +84,7 @@ def _save(savez: Callable[..., None], predictions: Mapping[str, Any], file: Bina
     savez(file, **predictions)
 
 
-def work(folder: Path, guard: _NoTorch) -> None:
+def work(folder: Path, guard: _NoTorch, until: float) -> None:
     """Runs the job in ``folder``: job.json, train.npz and one query-<name>.npz per query."""
     import numpy as np
 
@@ -110,6 +111,7 @@ def work(folder: Path, guard: _NoTorch) -> None:
         seed=job["seed"],
         planned=job["planned"],
         threads=job["threads"],
+        until=until,
         phase=phase,
     )
     for result in results:
@@ -118,13 +120,13 @@ def work(folder: Path, guard: _NoTorch) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    folder = Path(arguments[0])
+    started, folder = time.monotonic(), Path(arguments[0])
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole process group: leave without a traceback
     job = json.loads((folder / JOB).read_text())
     _die_with_parent(job["seconds"], folder if job["temporary"] else None)
     guard = _NoTorch()
     sys.meta_path.insert(0, guard)  # type: ignore[arg-type]
-    work(folder, guard)
+    work(folder, guard, math.inf if job["seconds"] is None else started + job["seconds"])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What a formula family is: from a class to its parameters, from parameters and a seed to signals. NumPy only.
 
-A *class* is a set of parameters of a generator; an *instance* is what may differ between two signals of one class: noise,
-phase, time warp, amplitude, initial conditions. The number of classes is free, so that a source can always have more of
-them than a target.
+A *class* is a set of parameters of a generator; an *instance* is what may differ between two signals of one class:
+noise, phase, time warp, amplitude, initial conditions. The number of classes is free, so that a source can always have
+more of them than a target.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ FLOORS = [
     {"methods", "floors"},
     {"benchmarks"},  # tasks judge themselves by floors
     {"runs"},
-    {"experiment"},
+    {"experiment", "pretraining"},
     {"report"},
     {"estimators", "cli"},
 ]

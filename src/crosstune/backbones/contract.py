@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from crosstune.errors import DataError, WeightsError
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.tiktoken")
-Modality = Literal["text", "image", "audio"]
+Modality = Literal["text", "image", "audio", "series"]
 Weights = Literal["pretrained", "random", "shuffled"]
 
 
@@ -163,7 +163,7 @@ class Body(nn.Module):
 class Native:
     """What theta takes. Text: ``input_ids`` and ``attention_mask`` (n, T). Images: ``pixel_values``
     (n, channels, *size) after (value - mean) / std per channel. Audio: ``input_values`` (n, samples) at ``rate`` Hz,
-    zero mean and unit variance per sample."""
+    zero mean and unit variance per sample. Series: ``series_values`` (n, channels, size[1]), the same."""
 
     modality: Modality
     channels: int = 3
@@ -174,11 +174,15 @@ class Native:
 
 
 class Source(nn.Module):
-    """Base of theta for images and audio: native inputs to tokens (n, T, width), every token real. Text bodies have
-    their word embeddings, an ``nn.Embedding``, instead."""
+    """Base of theta for images, audio and series: native inputs to tokens (n, T, width), every token real. Text bodies
+    have their word embeddings, an ``nn.Embedding``, instead."""
 
     native: Native
     grid: tuple[int, ...] | None = None
+
+    def grid_of(self, tokens: Tensor) -> tuple[int, ...]:
+        """The grid of the places that tokens (n, T, width) belong to; see ``Body.forward``."""
+        return self.grid or (tokens.shape[1],)
 
 
 @dataclass(frozen=True)
@@ -204,10 +208,11 @@ class Family:
 
 @dataclass(frozen=True)
 class Named:
-    """A backbone with a name of its own: hub id, pinned checksum, and the package that may carry it."""
+    """A backbone with a name of its own: hub id (None: only the package has it), pinned checksum, and the package that
+    may carry it. proxy: the source proxy that it was pretrained on, where there is one."""
 
     name: str
-    repo: str
+    repo: str | None
     revision: str
     sha256: str
     license: str
@@ -215,6 +220,7 @@ class Named:
     package_folder: str
     install: str
     summary: str
+    proxy: str | None = None
 
 
 @dataclass
@@ -295,15 +301,15 @@ class Backbone:
         if "input_ids" in inputs:
             tokens = self.source(inputs["input_ids"].to(self.device))
             return tokens, inputs["attention_mask"].to(tokens.device), (tokens.shape[1],)
-        values = inputs["pixel_values"] if "pixel_values" in inputs else inputs["input_values"]
+        values = next(inputs[name] for name in ("pixel_values", "input_values", "series_values") if name in inputs)
         tokens = self.source(values.to(self.device))
-        grid = getattr(self.source, "grid", None) or (tokens.shape[1],)
+        grid = self.source.grid_of(tokens) if isinstance(self.source, Source) else (tokens.shape[1],)
         return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device), grid
 
     @torch.no_grad()
     def token_rms(self) -> float:
         """Root mean square of theta's tokens: the scale the body expects of a token's entries. Text: of all word
-        embeddings. Images and audio: of smooth random inputs of unit variance, fixed by seed."""
+        embeddings. Others: of smooth random inputs of unit variance, fixed by seed."""
         if isinstance(self.source, nn.Embedding):
             return float(self.source.weight.square().mean().sqrt())
         native = self.native
@@ -311,6 +317,9 @@ class Backbone:
         if native.modality == "image":
             coarse = torch.randn(8, native.channels, 16, 16, generator=generator)
             values = nn.functional.interpolate(coarse, size=native.size, mode="bilinear", align_corners=False)
+        elif native.modality == "series":
+            coarse = torch.randn(64, native.channels, 32, generator=generator)
+            values = nn.functional.interpolate(coarse, size=native.size[1], mode="linear", align_corners=False)
         else:
             coarse = torch.randn(8, 1, 2000, generator=generator)
             values = nn.functional.interpolate(coarse, size=16000, mode="linear", align_corners=False)[:, 0]

@@ -129,7 +129,7 @@ def _resolve_named(entry: Named) -> tuple[Path, str, Named]:
     packaged = _package_folder(entry)
     if packaged is not None:
         candidates.append((packaged, f"package {entry.package}"))
-    candidates += [(folder, "hub cache") for folder in _cached_folders(entry.repo)]
+    candidates += [(folder, "hub cache") for folder in _cached_folders(entry.repo)] if entry.repo else []
     seen = []
     for folder, origin in candidates:
         weights = folder / "model.safetensors"
@@ -144,6 +144,10 @@ def _resolve_named(entry: Named) -> tuple[Path, str, Named]:
             f"weights of {entry.name!r} do not match the pinned sha256 {entry.sha256[:16]} (found {'; '.join(seen)})",
             cause="a damaged download or another revision",
             fix=f"{entry.install}",
+        )
+    if entry.repo is None:
+        raise WeightsError(
+            f"the weights of {entry.name!r} are not there", cause="an incomplete installation", fix=entry.install
         )
     try:
         folder = _download(entry.repo, entry.revision, False)
@@ -246,10 +250,9 @@ def load_backbone(
         config = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as problem:
         raise WeightsError(f"cannot read {folder / 'config.json'}: {problem}", fix="download the model again") from None
-    model_type = str(config.get("model_type"))
-    family = next((f for f in families().values() if model_type in f.model_types), None)
+    family = _family_of(config)
     if family is None:
-        family = _generic(name, model_type, config)
+        family = _generic(name, str(config.get("model_type")), config)
     options = _options(family, attention)
     tensors, digest = _read_tensors(folder, allow_pickle=allow_pickle)
     body, source = _build_pretrained(family, folder, config, tensors, options)
@@ -263,6 +266,12 @@ def load_backbone(
     )  # fmt: skip
 
 
+def own_proxy(name: str) -> str | None:
+    """The source proxy that a backbone was pretrained on, where there is one."""
+    entry = named().get(name)
+    return None if entry is None else entry.proxy
+
+
 def modality_of(name: str) -> Modality | None:
     """What data a backbone was pretrained on, by its name or its config.json alone; None where that is not known
     without loading or downloading it."""
@@ -271,16 +280,24 @@ def modality_of(name: str) -> Modality | None:
         return None if family is None else family.modality
     entry = named().get(name)
     packaged = None if entry is None else _package_folder(entry)
-    folders = [packaged] if packaged else _cached_folders(entry.repo if entry else name)
+    repo = name if entry is None else entry.repo
+    folders = [packaged] if packaged else _cached_folders(repo) if repo else []
     try:
         for folder in (Path(name).expanduser(), *folders):
             if (folder / "config.json").is_file():
-                kind = str(json.loads((folder / "config.json").read_text())["model_type"])
-                found = next((f for f in families().values() if kind in f.model_types), families()["generic"])
-                return found.modality
+                return (_family_of(json.loads((folder / "config.json").read_text())) or families()["generic"]).modality
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return None
+
+
+def _family_of(config: dict[str, Any]) -> Family | None:
+    """The family of a config.json: the one it names under ``crosstune``, or that of its ``model_type``."""
+    marked = config.get("crosstune")
+    if isinstance(marked, dict) and marked.get("family") in families():
+        return families()[marked["family"]]
+    kind = str(config["model_type"]) if "model_type" in config else None
+    return next((f for f in families().values() if kind in f.model_types), None)
 
 
 def _generic(name: str, model_type: str, config: dict[str, Any]) -> Family:

@@ -70,11 +70,11 @@ def read_data(
 
 def check_proxy(proxy: str, backbones: list[str]) -> None:
     """Refuse a source proxy that does not exist or does not fit a backbone, before any data are read."""
-    from crosstune.backbones.load import modality_of
+    from crosstune.backbones.load import modality_of, own_proxy
     from crosstune.data.proxies import choose
 
     for name in backbones:
-        choose(proxy, modality_of(name))
+        choose(proxy, modality_of(name), own_proxy(name))
 
 
 def emit(value: Any) -> None:

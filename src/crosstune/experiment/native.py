@@ -1,4 +1,4 @@
-"""From a proxy's examples to what theta takes: token ids, normalised pixels and waves; and noise in their place."""
+"""From a proxy's examples to what theta takes: token ids, normalised pixels, waves, series; or noise instead."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from crosstune.backbones import Backbone
 from crosstune.backbones.contract import Native
-from crosstune.data.proxies import AudioProxy, ImageProxy, Proxy, TextProxy, Wanted
+from crosstune.data.proxies import AudioProxy, ImageProxy, Proxy, SeriesProxy, TextProxy, Wanted
 
 AUDIO_SECONDS = 1.0
 
 
 def wanted(backbone: Backbone, rows: int) -> Wanted:
-    """What the body can take: images of its own size, one second of sound at its own rate."""
+    """What the body can take: images and series of its own size, one second of sound at its own rate."""
     native = backbone.native
     return Wanted(rows=rows, size=native.size, rate=native.rate, samples=round(AUDIO_SECONDS * native.rate))
 
@@ -28,6 +28,9 @@ def native_inputs(backbone: Backbone, proxy: Proxy, *, tokens: int) -> dict[str,
         return {"pixel_values": normalised_images(torch.from_numpy(proxy.images), backbone.native)}
     if isinstance(proxy, AudioProxy):
         return {"input_values": normalised_waves(torch.from_numpy(proxy.waves))}
+    if isinstance(proxy, SeriesProxy):
+        series = torch.from_numpy(proxy.series)
+        return {"series_values": normalised_waves(series.flatten(1)).view_as(series)}
     return backbone.encode(proxy.passages, max_tokens=tokens)
 
 
@@ -83,7 +86,7 @@ def typical_tokens(backbone: Backbone, *, most: int, seed: int = 0) -> Tensor:
         return table[order[: max(2, most // table.shape[1])]]
     device = next(iter(source.parameters())).device
     values = noise(backbone.native, 64, generator)
-    name = "pixel_values" if backbone.modality == "image" else "input_values"
+    name = {"image": "pixel_values", "series": "series_values"}.get(backbone.modality, "input_values")
     parts, count = [], 0
     for some in values.split(8):
         tokens, _, _ = backbone.source_tokens({name: some.to(device)})
@@ -98,10 +101,10 @@ def typical_tokens(backbone: Backbone, *, most: int, seed: int = 0) -> Tensor:
 
 def noise(native: Native, count: int, generator: torch.Generator) -> Tensor:
     """``count`` native inputs of noise in octaves of equal variance, each input of zero mean and unit variance."""
-    image = native.modality == "image"
-    shape: tuple[int, ...] = native.size if image else (native.rate,)
+    image, audio = native.modality == "image", native.modality == "audio"
+    shape: tuple[int, ...] = (native.rate,) if audio else native.size if image else native.size[1:]
     mode = "bilinear" if image else "linear"
-    total = torch.zeros(count, native.channels if image else 1, *shape)
+    total = torch.zeros(count, 1 if audio else native.channels, *shape)
     cells = 2
     while cells <= min(shape):
         coarse = torch.randn(*total.shape[:2], *(min(cells, side) for side in shape), generator=generator)
@@ -109,4 +112,4 @@ def noise(native: Native, count: int, generator: torch.Generator) -> Tensor:
         cells *= 2
     flat = total.flatten(1)
     total = ((flat - flat.mean(1, keepdim=True)) / flat.std(1, keepdim=True)).view_as(total)
-    return total if image else total[:, 0]
+    return total[:, 0] if audio else total

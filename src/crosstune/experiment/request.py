@@ -92,7 +92,7 @@ class Request(BaseModel):
 
     def check(self) -> None:
         """Refuse what can be refused before any data are read: unknown names and settings, a budget that is none."""
-        from crosstune.backbones.load import modality_of
+        from crosstune.backbones.load import modality_of, own_proxy
         from crosstune.data.proxies import choose
         from crosstune.experiment.arms import control
         from crosstune.floors import get_floors
@@ -104,7 +104,7 @@ class Request(BaseModel):
                 stage.check()
         self.parsed_budget()
         resolve_device(self.device)
-        choose(self.proxy, modality_of(self.backbone))
+        choose(self.proxy, modality_of(self.backbone), own_proxy(self.backbone))
         if self.metric:
             get_metric(self.metric)
         if self.floors != "auto":

@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from crosstune.backbones import Backbone
+from crosstune.backbones.load import own_proxy
 from crosstune.data.proxies import Proxy, ProxySource, balanced, choose
 from crosstune.experiment.native import tokens_in_batches, typical_tokens, wanted
 from crosstune.nn.heads import token_means
@@ -73,6 +74,8 @@ def rows_for(backbone: Backbone, tokens: int = TOKENS) -> int:
         length = tokens
     elif backbone.modality == "image":
         length = int(np.prod(body.native_grid or (14, 14))) // body.grid_tokens
+    elif backbone.modality == "series":
+        length = backbone.native.size[1] // 8
     else:
         length = 50  # a second of sound
     work = 2.0 * backbone.info.parameters * max(1, length)
@@ -98,7 +101,7 @@ def source_bank_and_origin(
     UsageError for a proxy of another modality, DataError for files that cannot be used, WeightsError for a download
     that cannot be had.
     """
-    source = choose(proxy, backbone.modality)
+    source = choose(proxy, backbone.modality, own_proxy(backbone.info.name))
     if source is None:
         return _unlabelled(backbone), Origin(proxy, None, backbone.modality, None, 0, 0, None)
     few = rows is None and rows_for(backbone, tokens) < ROWS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from crosstune.data.formulas.contract import Kind, Parameters, check_size, generator, rows
@@ -112,7 +114,7 @@ def _composed(own: Parameters, root: int, tau: np.ndarray) -> np.ndarray:
 
 def _linked(x: np.ndarray, link: np.ndarray) -> np.ndarray:
     """A nonlinear function of every row by code; a row that it would leave constant stays as it was."""
-    functions = (
+    functions: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
         lambda v: v, np.tanh, lambda v: np.maximum(v, 0), lambda v: np.sin(2 * v), np.abs, np.square,
         lambda v: (v > 0).astype(float), lambda v: np.exp(-(v**2)),
         lambda v: np.cumsum(v - v.mean(1, keepdims=True), 1), lambda v: v - np.roll(v, max(1, v.shape[1] // 16), 1),

@@ -14,11 +14,13 @@ from crosstune.data.proxies.contract import (
     Modality,
     Proxy,
     ProxySource,
+    SeriesProxy,
     TextProxy,
     Wanted,
     balanced,
     make_audio_proxy,
     make_image_proxy,
+    make_series_proxy,
     make_text_proxy,
 )
 
@@ -29,11 +31,13 @@ __all__ = [
     "Modality",
     "Proxy",
     "ProxySource",
+    "SeriesProxy",
     "TextProxy",
     "Wanted",
     "balanced",
     "choose",
     "make_audio_proxy",
     "make_image_proxy",
+    "make_series_proxy",
     "make_text_proxy",
 ]

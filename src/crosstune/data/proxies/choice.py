@@ -8,20 +8,25 @@ from crosstune.data.proxies.contract import Modality, ProxySource
 from crosstune.discovery import discover, suggest
 from crosstune.errors import UsageError
 
-DEFAULTS: dict[Modality, str] = {"text": "documentation", "image": "shapes-and-textures", "audio": "sounds"}
+DEFAULTS: dict[Modality, str] = {
+    "text": "documentation",
+    "image": "shapes-and-textures",
+    "audio": "sounds",
+    "series": "formula-series",
+}
 
 
-def choose(asked: str, modality: Modality | None = None) -> ProxySource | None:
-    """The source called ``asked``: "auto" takes the offline one of the body's modality, "none" gives None, a name one
-    of ``crosstune list proxies``, anything else is a path (``crosstune.data.proxies.own``).
+def choose(asked: str, modality: Modality | None = None, own: str | None = None) -> ProxySource | None:
+    """The source called ``asked``: "auto" takes the body's own source or else the offline one of its modality, "none"
+    gives None, a name one of ``crosstune list proxies``, anything else is a path (``crosstune.data.proxies.own``).
 
-    modality: of the body; None checks the name alone. Raises UsageError for an unknown name, a path that does not
-    exist, and a source of another modality than the body's.
+    modality: of the body; None checks the name alone. own: what the body was pretrained on, where that is a source.
+    Raises UsageError for an unknown name, a path that does not exist, and a source of another modality than the body's.
     """
     if asked == "none" or (asked == "auto" and modality is None):
         return None
     known: dict[str, ProxySource] = discover("crosstune.data.proxies", "PROXY")
-    name = DEFAULTS[modality] if asked == "auto" and modality else asked
+    name = (own or DEFAULTS[modality]) if asked == "auto" and modality else asked
     if name in known:
         source = known[name]
     elif Path(name.partition("::")[0]).expanduser().exists():
@@ -50,4 +55,4 @@ def _like_a_path(name: str) -> bool:
 
 
 def _plural(modality: Modality) -> str:
-    return {"text": "texts", "image": "images", "audio": "sounds"}[modality]
+    return {"text": "texts", "image": "images", "audio": "sounds", "series": "formula-series"}[modality]

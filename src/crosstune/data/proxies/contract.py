@@ -1,4 +1,4 @@
-"""What a source proxy is: labelled texts, images or waves, and where they come from. NumPy only."""
+"""What a source proxy is: labelled texts, images, waves or series, and where they come from. NumPy only."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import numpy as np
 
 from crosstune.errors import DataError
 
-Modality = Literal["text", "image", "audio"]
+Modality = Literal["text", "image", "audio", "series"]
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What a body can take, for sources that draw or resample to measure.
 
-    rows: how many examples are of use at most. size: height and width of images. rate: samples per second of waves,
-    in Hz. samples: length of a wave. Sources may give more rows than wanted, never other sizes.
+    rows: how many examples are of use at most. size: height and width of images, of series 1 and their length. rate:
+    samples per second of waves, in Hz. samples: length of a wave. Sources may give more rows than wanted, never other
+    sizes.
     """
 
     rows: int = 2048
@@ -92,7 +93,25 @@ class AudioProxy:
         return replace(self, waves=self.waves[rows], labels=self.labels[rows])
 
 
-Proxy = TextProxy | ImageProxy | AudioProxy
+@dataclass(frozen=True)
+class SeriesProxy:
+    """Series with a class each. series: float32 (N, C, L). The rest as in ``TextProxy``."""
+
+    series: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    digest: str
+    notes: tuple[str, ...] = ()
+    modality: Literal["series"] = "series"
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def take(self, rows: np.ndarray) -> Self:
+        return replace(self, series=self.series[rows], labels=self.labels[rows])
+
+
+Proxy = TextProxy | ImageProxy | AudioProxy | SeriesProxy
 
 
 class ProxySource(Protocol):
@@ -143,6 +162,17 @@ def make_audio_proxy(
     _check(len(waves), codes, classes)
     digest = _digest(waves, codes, classes, f"audio {int(rate)}")
     return AudioProxy(waves, int(rate), codes, tuple(classes), digest, tuple(notes))
+
+
+def make_series_proxy(
+    series: np.ndarray, labels: Sequence[int] | np.ndarray, classes: Sequence[str], notes: Sequence[str] = ()
+) -> SeriesProxy:
+    """The record with its digest. series: float32 (N, C, L)."""
+    codes = np.asarray(labels, np.int64)
+    if series.dtype != np.float32 or series.ndim != 3:
+        raise DataError(f"series of a proxy are float32 (N, C, L), not {series.dtype} {series.shape}")
+    _check(len(series), codes, classes)
+    return SeriesProxy(series, codes, tuple(classes), _digest(series, codes, classes, "series"), tuple(notes))
 
 
 def _check(rows: int, labels: np.ndarray, classes: Sequence[str]) -> None:

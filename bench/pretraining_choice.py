@@ -1,0 +1,159 @@
+"""Which formulas, objective and size make the body that transfers best: every candidate is pretrained for the same
+number of steps and judged, frozen, on the validation rows of the showcase suite.
+
+    python bench/pretraining_choice.py sequence --data DIR --work DIR2 --stage families     families alone, and all
+    python bench/pretraining_choice.py sequence --data DIR --work DIR2 --stage references   controls and floors
+    python bench/pretraining_choice.py sequence --data DIR --work DIR2 --stage objectives --formulas a,b
+    python bench/pretraining_choice.py sequence --data DIR --work DIR2 --stage sizes --formulas a,b --objective masked=1
+    python bench/pretraining_choice.py sequence --data DIR --work DIR2 --judge NAME=FOLDER      any other folder
+
+Records go to results/pretraining/KIND.jsonl, one line per score; what is recorded already is not done again.
+``--table`` writes the comparison beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from crosstune.backbones import Backbone, load_backbone
+from crosstune.data.formulas import formulas
+from crosstune.floors.runner import run_floors
+from crosstune.metrics import get_metric
+from crosstune.pretraining import preset, train
+from crosstune.pretraining.transfer import OTHERS, SERIES, SHARES, judge, parts, prepare
+
+OUT = Path(__file__).parents[1] / "results" / "pretraining"
+TRIAL = {"width": 128, "layers": 4, "heads": 4, "inner": 192}  # of candidates: the shape of the trials
+OBJECTIVES: dict[str, dict[str, float]] = {
+    "supervised": {"supervised": 1.0},
+    "contrastive": {"supervised": 0.0, "contrastive": 1.0},
+    "masked": {"supervised": 0.0, "masked": 1.0},
+    "supervised+masked": {"supervised": 1.0, "masked": 1.0},
+    "supervised+contrastive": {"supervised": 1.0, "contrastive": 1.0},
+    "all three": {"supervised": 1.0, "contrastive": 1.0, "masked": 1.0},
+}
+SIZES = {
+    "64 x 4": {"width": 64, "layers": 4, "heads": 2, "inner": 96},
+    "128 x 4": TRIAL,
+    "192 x 4": {"width": 192, "layers": 4, "heads": 6, "inner": 288},
+    "192 x 6": {"width": 192, "layers": 6, "heads": 6, "inner": 288},
+}
+FLOORS = ("linear", "nearest", "boosting", "minirocket")
+
+
+def candidates(asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and changes of the preset for every candidate of a stage."""
+    known = list(formulas(asked.kind))
+    chosen = dict.fromkeys(asked.formulas.split(",") if asked.formulas else known, 1.0)
+    tag = "all" if len(chosen) == len(known) else "+".join(chosen)
+    objective = dict(OBJECTIVES["supervised"])
+    if asked.objective:
+        objective = {"supervised": 0.0} | {k: float(v) for k, v in (p.split("=") for p in asked.objective.split(","))}
+    if asked.stage == "families":
+        for name in known:
+            yield f"{name}", {"formulas": {name: 1.0}}
+        yield "all families", {"formulas": dict.fromkeys(known, 1.0)}
+    elif asked.stage == "objectives":
+        for name, weights in OBJECTIVES.items():
+            yield f"{tag}, {name}", {"formulas": chosen, "objective": weights}
+    elif asked.stage == "classes":
+        for count in (250, 1000, 4000):
+            yield f"{tag}, {count} classes", {"formulas": chosen, "objective": objective, "classes": count}
+    elif asked.stage == "sizes":
+        for name, shape in SIZES.items():
+            yield f"{tag}, {name}", {"formulas": chosen, "objective": objective, "body": shape}
+
+
+def record(file: Path, name: str, extra: dict[str, Any], found: Iterator[Any]) -> None:
+    """Append scores as lines, each complete by itself."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as handle:
+        for score in found:
+            values = score if isinstance(score, dict) else score.as_dict()
+            handle.write(json.dumps({"name": name, **extra, **values}) + "\n")
+            handle.flush()
+
+
+def done(file: Path) -> set[str]:
+    return {json.loads(line)["name"] for line in file.read_text().splitlines()} if file.exists() else set()
+
+
+def floors_of(data: Path) -> Iterator[dict[str, Any]]:
+    """Scores of what a user would otherwise pick, fitted on the same rows."""
+    for task in SERIES + OTHERS:
+        for share in SHARES:
+            train_rows, validation = parts(data, task, share)
+            found = run_floors(train_rows, {"validation": validation}, FLOORS, seed=0, threads=1, in_process=True)
+            for result in found.values():
+                if result.status == "ok":
+                    metric = get_metric("error" if train_rows.kind == "classification" else "nrmse")
+                    error = metric.score(result.predictions["validation"], np.asarray(validation.y), validation.units)
+                    yield {"task": task, "share": share, "modality": train_rows.modality, "metric": metric.name,
+                           "error": error, "start": result.name, "seed": 0, "rows": len(train_rows)}  # fmt: skip
+
+
+def references(asked: argparse.Namespace, file: Path) -> None:
+    """Random and shuffled bodies of the trials' shape, and MiniLM."""
+    body = asked.work / "all families"
+    for name, folder, weights in (
+        ("random body", str(body), "random"), ("shuffled body", str(body), "shuffled"),
+        ("minilm", "minilm", "pretrained"),
+    ):  # fmt: skip
+        if name not in done(file):
+            backbone = load_backbone(folder, weights=weights)  # type: ignore[arg-type]
+            record(file, name, {"stage": "references"}, judge(backbone, asked.data, seeds=(0, 1)))
+    if "floors" not in done(file):
+        record(file, "floors", {"stage": "references"}, floors_of(asked.data))
+
+
+def score(asked: argparse.Namespace, file: Path, name: str, backbone: Backbone, extra: dict[str, Any]) -> None:
+    record(file, name, extra, judge(backbone, asked.data, seeds=(0, 1), starts=("random", "theta")))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=("sequence", "grid"))
+    parser.add_argument("--data", type=Path, required=True, help="folder of the suite's data, written when missing")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the candidates' weights")
+    parser.add_argument("--stage", choices=("families", "references", "objectives", "classes", "sizes"))
+    parser.add_argument("--formulas", default="")
+    parser.add_argument("--objective", default="")
+    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--judge", action="append", default=[])
+    parser.add_argument("--out", type=Path, default=OUT)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    asked.data.mkdir(parents=True, exist_ok=True)
+    prepare(asked.data)
+    file = asked.out / f"{asked.kind}.jsonl"
+    if asked.stage == "references":
+        references(asked, file)
+    for name, changes in candidates(asked):
+        if name in done(file):
+            continue
+        recipe = preset(asked.kind, asked.preset, **({"body": TRIAL, "steps": asked.steps} | changes))
+        started, used = time.monotonic(), time.process_time()
+        report = train(recipe, asked.work / name, device="cpu")
+        print(f"{time.monotonic() - started:6.0f} s, {time.process_time() - used:6.0f} s of CPU  {name}: "
+              f"{report['final']}", file=sys.stderr, flush=True)  # fmt: skip
+        extra = {"stage": asked.stage, "steps": recipe.steps, "sha256": report["sha256"],
+                 "cpu_seconds": round(time.process_time() - used, 1)}  # fmt: skip
+        score(asked, file, name, load_backbone(str(asked.work / name)), extra)
+    for pair in asked.judge:
+        name, _, folder = pair.partition("=")
+        if name not in done(file):
+            score(asked, file, name, load_backbone(folder), {"stage": "others"})
+
+
+if __name__ == "__main__":
+    main()

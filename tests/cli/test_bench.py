@@ -139,6 +139,56 @@ def test_killed_at_random_moments_the_table_is_that_of_an_uninterrupted_sweep(wh
         assert all(arm["steps"] == 12 for arm in record["arms"].values())
 
 
+def outcomes(out: Path, seeds: int) -> dict[str, list[dict[str, Any]]]:
+    """Job -> what was recorded of it, every time, without costs; of the first seeds."""
+    costs = ("seconds", "run_seconds", "peak_mib", "time")
+    found: dict[str, list[dict[str, Any]]] = {}
+    for text in (out / "records.jsonl").read_text().splitlines():
+        entry = json.loads(text)
+        if entry["seed"] < seeds:
+            found.setdefault(entry["job"], []).append({k: v for k, v in entry.items() if k not in costs})
+    return found
+
+
+EIGHT = ("--seeds", "2")
+
+
+def test_a_killed_group_of_processes_loses_nothing_and_does_nothing_twice(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    command = (*TWELVE, *EIGHT, "--engine", "local", "--out", out)
+    sweep = Sweep(out, *command)
+    assert sweep.wait_until(lambda: recorded(out) >= 3 and events(out) % 7 == 0), sweep.log.read_text()
+    os.killpg(sweep.pid, signal.SIGKILL)
+    sweep.end()
+    before = recorded(out)
+    assert before < 8 * 4
+    assert Sweep(out, *command).end() == 0, sweep.log.read_text()
+    assert outcomes(out, 2) == outcomes(whole, 2)
+    assert len(outcomes(out, 2)) == 8
+    assert leftovers(out) == []
+
+
+def ray_workers(pid: int) -> list[int]:
+    """Processes of a cluster started by ``pid`` that have a job at the moment."""
+    found = [worker for raylet in children(pid) for worker in children(raylet)]
+    return [pid for pid in found if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::do")]
+
+
+def test_a_lost_worker_of_a_cluster_costs_no_figure(whole: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    out = tmp_path / "sweep"
+    sweep = Sweep(out, *TWELVE, *EIGHT, "--engine", "ray", "--workers", "1", "--out", out)
+    assert sweep.wait_until(lambda: recorded(out) >= 3 and bool(ray_workers(sweep.pid))), sweep.log.read_text()
+    os.kill(ray_workers(sweep.pid)[0], signal.SIGKILL)
+    assert sweep.end() == 0, sweep.log.read_text()
+    said = sweep.log.read_text()
+    assert "WorkerCrashedError" in said
+    assert "begun again, 1 of 10" in said
+    assert "(raylet)" not in said
+    assert outcomes(out, 2) == outcomes(whole, 2)
+    assert leftovers(out) == []
+
+
 @pytest.mark.slow
 def test_workers_give_the_same_figures_and_do_not_outlive_a_killed_sweep(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "sweep"
@@ -246,6 +296,10 @@ def test_a_real_suite_s_trivial_answers(tmp_path: Path, capsys: Any) -> None:
         (("bench", "run", "tiny", "-o", "OUT", "--protocol", "official"), 2, "use one of: clean, shipped"),
         (("bench", "run", "tiny", "-o", "OUT", "--budget", "soon"), 2, "--budget 4m"),
         (("bench", "run", "tiny", "-o", "OUT", "--engine", "ray2"), 2, "unknown engine"),
+        (("bench", "run", "tiny", "-o", "OUT", "--address", "x:1"), 2, "--address is no option of engine 'local'"),
+        (("bench", "run", "tiny", "-o", "OUT", "--retries", "2"), 2, "choose --engine ray"),
+        (("bench", "run", "tiny", "-o", "OUT", "--engine", "ray", "--memory", "lots"), 2, "--memory 6g"),
+        (("bench", "run", "tiny", "-o", "OUT", "--engine", "ray", "--scratch", "x"), 2, "an absolute path"),
         (("bench", "run", "tiny", "-o", "OUT", "--seeds", "x"), 2, "--seeds 3"),
         (("bench", "run", "tiny", "-o", "OUT", "--device", "abacus"), 2, "abacus"),
         (("bench", "run", "tiny", "-o", "OUT", "--set", "fit.patienc=1"), 2, "did you mean 'patience'"),

@@ -41,8 +41,20 @@ def run(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Override a setting of the methods that have it; repeatable.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="Where jobs run (local, inline).")] = "local",
-    workers: Annotated[int, typer.Option(min=1, help="Jobs at once.")] = 1,
+    engine: Annotated[str, typer.Option(help="Where jobs run: local, inline, or ray for a cluster.")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Jobs at once: 1; with ray as many as there is room for.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="With ray: of the cluster; else RAY_ADDRESS, else one is started here.")
+    ] = None,
+    scratch: Annotated[
+        str | None, typer.Option(help="With ray, where OUT is not shared: folder on each machine for running jobs.")
+    ] = None,
+    memory: Annotated[str | None, typer.Option(help="With ray: what a job needs, for placing it (6g, 800m).")] = None,
+    retries: Annotated[
+        int | None, typer.Option(min=0, help="With ray: how often a job may lose its machine; 10 otherwise.")
+    ] = None,
     threads: Annotated[
         int, typer.Option(min=1, help="CPU threads of a job; part of its identity, since they order its sums.")
     ] = 1,
@@ -65,21 +77,24 @@ def run(
     if degeneracy:
         with Watcher() as watcher:
             found = trivial(
-                suite, Path(out), tasks=tasks, scale=scale, data=data, protocol=protocol, limit=limit, workers=workers,
-                watcher=watcher,
+                suite, Path(out), tasks=tasks, scale=scale, data=data, protocol=protocol, limit=limit,
+                workers=workers or 1, watcher=watcher,
             )  # fmt: skip
         common.emit(found["records"]) if json else print(found["text"])
         return
-    get_engine(engine)
+    asked = {"address": address, "scratch": scratch, "memory": memory, "retries": retries}
+    options = {name: str(value) for name, value in asked.items() if value is not None}
+    chosen = get_engine(engine, options)
     with Watcher() as watcher:
         jobs, described = plan(
             suite, Path(out), methods=methods, tasks=tasks, backbones=backbones, seeds=seeds, budget=budget,
             protocol=protocol or "clean", scale=scale, data=data, limit=limit, settings=settings, threads=threads,
-            workers=workers, device=device, checkpoint_every=checkpoint_every, watcher=watcher,
+            workers=workers or 1, device=device, elsewhere=chosen.elsewhere, checkpoint_every=checkpoint_every,
+            watcher=watcher,
         )  # fmt: skip
         tally = conduct(
             jobs, out, engine=engine, workers=workers, opens_test=reveal, retry=retry, described=described,
-            on_job=watcher.job, say=watcher.begins,
+            options=options, on_job=watcher.job, say=watcher.begins, note=watcher.line,
         )  # fmt: skip
     if json:
         common.emit({"out": out, "jobs": tally.jobs, "done_now": tally.fresh, "states": tally.counts()})

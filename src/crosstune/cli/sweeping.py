@@ -16,16 +16,16 @@ from crosstune.cli import common
 def plan(
     suite: str, out: Path, *, methods: str, tasks: str | None, backbones: str, seeds: str | None, budget: str | None,
     protocol: str, scale: str, data: str | None, limit: str | None, settings: list[str] | None, threads: int,
-    workers: int, device: str, checkpoint_every: str, watcher: Watcher,
+    workers: int, device: str, elsewhere: bool, checkpoint_every: str, watcher: Watcher,
 ) -> tuple[list[Any], dict[str, Any]]:  # fmt: skip
     """The jobs, and a description of what was asked for. Every mistake that can be found is found before data are
-    generated or anything runs."""
+    generated or anything runs. elsewhere: the device is that of other machines."""
     from crosstune.benchmarks import get_suite
     from crosstune.experiment.sweep.jobs import chosen_tasks, contestants, expand, scale_of
     from crosstune.experiment.sweep.places import arguments, found_in, generated
-    from crosstune.nn.devices import resolve_device
+    from crosstune.nn.devices import check_device, resolve_device
 
-    resolve_device(device)
+    (check_device if elsewhere else resolve_device)(device)
     found = get_suite(suite)
     size = scale_of(found, scale)
     chosen = chosen_tasks(found, size, names(tasks) if tasks else None, protocol)

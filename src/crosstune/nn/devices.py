@@ -12,11 +12,16 @@ from crosstune.errors import UsageError
 PATTERN = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"
 
 
+def check_device(name: str) -> None:
+    """UsageError for what is no name of a device, here or elsewhere."""
+    if re.fullmatch(PATTERN, name) is None:
+        raise UsageError(f"--device {name!r} is no device", fix="one of: auto, cpu, cuda, cuda:1, mps")
+
+
 def resolve_device(name: str = "auto") -> torch.device:
     """The device by name: "cpu", "cuda" (the first, or this process's own where there are several), "cuda:1", "mps";
     "auto" is the first CUDA device, else Apple's, else the CPU. UsageError for one that is not there."""
-    if re.fullmatch(PATTERN, name) is None:
-        raise UsageError(f"--device {name!r} is no device", fix="one of: auto, cpu, cuda, cuda:1, mps")
+    check_device(name)
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
         name = "cuda" if cuda else "mps" if mps else "cpu"

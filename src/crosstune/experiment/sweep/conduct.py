@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from crosstune.discovery import discover, pick
-from crosstune.errors import Interrupted, RunError
+from crosstune.errors import Interrupted, RunError, UsageError
 from crosstune.experiment.sweep.engines.contract import Engine, Outcome, Place
 from crosstune.experiment.sweep.jobs import Job
 from crosstune.experiment.sweep.records import Records
@@ -44,25 +44,42 @@ def engines() -> dict[str, Engine]:
     return discover(ENGINES, "ENGINE")
 
 
-def get_engine(name: str) -> Engine:
-    """UsageError with a suggestion for an unknown name."""
+def get_engine(name: str, options: Mapping[str, str] | None = None) -> Engine:
+    """The engine, ready for these options of its own. UsageError with a suggestion for an unknown name, and for options
+    of another engine; ConfigError for options out of range or a library that is not installed."""
     engine: Engine = pick(ENGINES, "ENGINE", name, "engine")
+    options = options or {}
+    for option in options:
+        if option not in engine.options:
+            theirs = [other.name for other in engines().values() if option in other.options]
+            raise UsageError(
+                f"--{option} is no option of engine {name!r}",
+                fix=f"leave it out, or choose --engine {theirs[0]}" if theirs else "leave it out",
+            )
+    engine.ready(options)
     return engine
 
 
 def conduct(
-    jobs: Sequence[Job], out: str | Path, *, engine: str = "local", workers: int = 1, opens_test: bool = True,
-    retry: bool = False, described: dict[str, Any] | None = None,
+    jobs: Sequence[Job], out: str | Path, *, engine: str = "local", workers: int | None = None, opens_test: bool = True,
+    retry: bool = False, described: dict[str, Any] | None = None, options: Mapping[str, str] | None = None,
     on_job: Callable[[Outcome, list[dict[str, Any]], int, int], None] = lambda *unused: None,
-    say: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] = lambda text: None, note: Callable[[str], None] = lambda text: None,
 ) -> Tally:  # fmt: skip
     """Do every job that has no whole record yet (with ``retry``: those that failed, too) and record it.
 
-    described: what was asked for, kept in sweep.json. on_job hears of each finished job: its outcome, its records, how
-    many are done, of how many. Raises Interrupted when stopped, RunError when another process is at work in the folder.
+    described: what was asked for, kept in sweep.json. options: of the engine; workers, say, note: as in ``Place``.
+    on_job hears of each finished job: its outcome, its records, how many are done, of how many. Raises Interrupted when
+    stopped, RunError when another process is at work in the folder, UsageError in one of several processes.
     """
     out = Path(out)
-    chosen = get_engine(engine)
+    chosen = get_engine(engine, options)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            f"a sweep is led by one process, and {os.environ['WORLD_SIZE']} were started",
+            cause="torchrun or `accelerate launch`",
+            fix="start it by itself; --workers and --engine ray do jobs at the same time",
+        )
     out.mkdir(parents=True, exist_ok=True)
     lock = _claimed(out)
     try:
@@ -72,7 +89,7 @@ def conduct(
         wanted = {job.key: job for job in jobs}
         todo = [job for key, job in wanted.items() if key not in states or (retry and states[key] in FAILED)]
         done, fresh = len(wanted) - len(todo), 0
-        place = Place(out, opens_test, workers, say=say)
+        place = Place(out, opens_test, workers, say=say, note=note, options=options or {})
 
         def finished(outcome: Outcome) -> None:
             nonlocal done, fresh

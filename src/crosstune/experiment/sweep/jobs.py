@@ -51,12 +51,13 @@ class Job(BaseModel):
     def label(self) -> str:
         return " ".join([self.task, self.contestant, *([self.backbone] if self.backbone else []), f"seed {self.seed}"])
 
-    def request(self) -> Request:
-        """The run that this job is: one contestant, no floors and no controls beside it."""
+    def request(self, *, device: str | None = None) -> Request:
+        """The run that this job is: one contestant, no floors and no controls beside it. device: another than its own.
+        UsageError when the device is not on this machine."""
         choice = TaskChoice(name=self.task, data=self.data, protocol=self.protocol, limit=self.limit)
         plain: dict[str, Any] = {
             "budget": self.budget, "seeds": (self.seed,), "controls": (), "threads": self.threads,
-            "checkpoint_seconds": self.checkpoint_seconds, "device": self.device,
+            "checkpoint_seconds": self.checkpoint_seconds, "device": device or self.device,
             # tables do not show the bound, and measuring it would come out of the method's time alone
             "bound": False,
         }  # fmt: skip
@@ -70,8 +71,9 @@ class Job(BaseModel):
     @cached_property
     def key(self) -> str:
         """The job's identity: 16 hexadecimal digits of sha256 over everything that decides its figures, in resolved
-        form. Where the data lie and how often the state is kept decide nothing."""
-        request = self.request()
+        form. Where the data lie, how often the state is kept, and the device, decide nothing: the device need not be on
+        this machine."""
+        request = self.request(device="auto")
         content = {
             "task": self.task, "protocol": self.protocol, "limit": dict(self.limit), "data": self.origin,
             "contestant": self.contestant, "role": self.role, "backbone": self.backbone, "seed": self.seed,

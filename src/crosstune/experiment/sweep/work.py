@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -23,9 +25,11 @@ from crosstune.experiment.source import source_bank_and_origin
 from crosstune.experiment.sweep.jobs import Job
 from crosstune.experiment.sweep.memory import Peak
 from crosstune.metrics import get_metric
-from crosstune.runs.folder import RunFolder
+from crosstune.runs.folder import RunFolder, claim
 
 JOBS = "jobs"
+PATIENCE = 60.0  # seconds; a process whose sweep was killed is gone within a few
+_PAUSE = 0.2
 
 
 def run_job(
@@ -38,6 +42,7 @@ def run_job(
     """
     folder = RunFolder(Path(out) / JOBS / job.key)
     request = job.request()
+    _await_predecessor(folder)
     with Peak() as peak:
         folder = _prepared(folder, request)
         record = folder.record()
@@ -52,6 +57,25 @@ def run_job(
     if peak.mib > float(cost.get("peak_mib") or 0.0):
         record = folder.update(cost={"peak_mib": peak.mib})
     return records_of(job, record)
+
+
+def _await_predecessor(folder: RunFolder) -> None:
+    """Wait until a process that had this job before, and whose sweep or machine was lost, is really gone. RunError as
+    ``claim`` when it is not within ``PATIENCE``."""
+    lock, until = folder.path / ".lock", time.monotonic() + PATIENCE
+    while lock.exists():
+        try:
+            held = claim(lock)
+            if (folder.path / "run.json").exists():
+                lock.unlink(missing_ok=True)  # else it stays: it tells a folder in the making from one of other files
+            os.close(held)
+            return
+        except RunError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_PAUSE)
+        except OSError:
+            return  # whoever writes next says what is wrong
 
 
 def _prepared(folder: RunFolder, request: Request) -> RunFolder:

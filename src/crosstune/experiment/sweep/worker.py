@@ -30,9 +30,8 @@ def main(arguments: list[str]) -> None:
     inbox: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_read, args=(inbox,), daemon=True).start()
 
-    from crosstune.experiment.sweep.engines.outcome import attempt
+    from crosstune.experiment.sweep.engines.outcome import attempt, written
     from crosstune.experiment.sweep.jobs import Job
-    from crosstune.runs.files import finite, plain
 
     out = Path(arguments[0])
     try:
@@ -41,8 +40,7 @@ def main(arguments: list[str]) -> None:
             if order.get("end"):
                 return
             outcome = attempt(Job.model_validate(order["job"]), out, opens_test=order["opens_test"])
-            said = {"state": outcome.state, "records": list(outcome.records), "reason": outcome.reason}
-            answers.write(json.dumps(finite(said), default=plain, allow_nan=False) + "\n")
+            answers.write(written(outcome) + "\n")
             answers.flush()
             if outcome.state == "interrupted":
                 return

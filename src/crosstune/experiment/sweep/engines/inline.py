@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from crosstune.experiment.sweep.engines.contract import Outcome, Place
 from crosstune.experiment.sweep.engines.outcome import attempt
@@ -12,6 +12,11 @@ from crosstune.experiment.sweep.jobs import Job
 class InlineEngine:
     name = "inline"
     summary = "one job after another in this process"
+    options: tuple[str, ...] = ()
+    elsewhere = False
+
+    def ready(self, options: Mapping[str, str]) -> None:
+        """Always."""
 
     def run(self, jobs: Sequence[Job], place: Place, finished: Callable[[Outcome], None]) -> None:
         for job in jobs:

@@ -9,16 +9,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import crosstune
 from crosstune.experiment.sweep.engines.contract import Outcome, Place
+from crosstune.experiment.sweep.engines.outcome import read
 from crosstune.experiment.sweep.jobs import Job
 
 _PAUSE = 0.2
 _PATIENCE = 60.0  # seconds that jobs get to reach their next step and write a checkpoint
-_THREAD_VARIABLES = (
+THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
     "NUMBA_NUM_THREADS",
 )  # fmt: skip
@@ -66,8 +67,7 @@ class _Worker:
         except BrokenPipeError:
             answer = ""
         if answer.endswith("\n"):
-            said = json.loads(answer)
-            return Outcome(job, said["state"], tuple(said["records"]), said["reason"])
+            return read(job, answer)
         code = child.wait()
         self.child = None
         if self.place.stop.is_set():
@@ -85,7 +85,7 @@ class _Worker:
             return subprocess.Popen(
                 [sys.executable, "-m", "crosstune.experiment.sweep.worker", str(self.place.out)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
-                env={**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads)), "PYTHONPATH": path},
+                env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), "PYTHONPATH": path},
             )  # fmt: skip
 
     def interrupt(self) -> None:
@@ -128,13 +128,18 @@ def _ended(code: int, log: Path) -> str:
 class LocalEngine:
     name = "local"
     summary = "processes of this machine (--workers)"
+    options: tuple[str, ...] = ()
+    elsewhere = False
+
+    def ready(self, options: Mapping[str, str]) -> None:
+        """Always."""
 
     def run(self, jobs: Sequence[Job], place: Place, finished: Callable[[Outcome], None]) -> None:
         todo: queue.Queue[Job] = queue.Queue()
         for job in jobs:
             todo.put(job)
         results: queue.Queue[Outcome | None] = queue.Queue()
-        workers = [_Worker(n, place, todo, results) for n in range(min(place.workers, len(jobs)))]
+        workers = [_Worker(n, place, todo, results) for n in range(min(place.workers or 1, len(jobs)))]
         left, waited, asked = len(workers), 0.0, False
         try:
             while left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from crosstune.errors import CrosstuneError, Interrupted
 from crosstune.experiment.sweep.engines.contract import Outcome
 from crosstune.experiment.sweep.jobs import Job
 from crosstune.experiment.sweep.work import run_job
+from crosstune.runs.files import finite, plain
 
 
 def attempt(job: Job, out: Path, *, opens_test: bool) -> Outcome:
@@ -23,3 +25,15 @@ def attempt(job: Job, out: Path, *, opens_test: bool) -> Outcome:
         place = traceback.extract_tb(problem.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
         return Outcome(job, "failed", reason=f"{type(problem).__name__} at {where}: {problem}")
+
+
+def written(outcome: Outcome) -> str:
+    """The outcome as one line of JSON, without its job."""
+    said = {"state": outcome.state, "records": list(outcome.records), "reason": outcome.reason}
+    return json.dumps(finite(said), default=plain, allow_nan=False)
+
+
+def read(job: Job, text: str) -> Outcome:
+    """What ``written`` wrote about the job."""
+    said = json.loads(text)
+    return Outcome(job, said["state"], tuple(said["records"]), said["reason"])

@@ -157,7 +157,7 @@ def test_a_killed_group_of_processes_loses_nothing_and_does_nothing_twice(whole:
     out = tmp_path / "sweep"
     command = (*TWELVE, *EIGHT, "--engine", "local", "--out", out)
     sweep = Sweep(out, *command)
-    assert sweep.wait_until(lambda: recorded(out) >= 3 and events(out) % 7 == 0), sweep.log.read_text()
+    assert sweep.wait_until(lambda: recorded(out) >= 3), sweep.log.read_text()
     os.killpg(sweep.pid, signal.SIGKILL)
     sweep.end()
     before = recorded(out)

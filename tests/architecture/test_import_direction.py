@@ -30,7 +30,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 STEPS = {("discovery", "errors"), ("stages", "assembly")}
 NOT_STAGES = {
     "state", "monitor", "closed_form", "closed_form_fields", "fit_config", "trainables", "adapters", "selection",
-    "stepping", "machine", "precision", "candidates",
+    "stepping", "machine", "precision", "candidates", "bilevel",
 }  # fmt: skip
 # floors that are networks train in a child process: they may import torch inside functions. Finding and listing floors
 # must not load it, which the fresh interpreters at the end of this file and in the tests of floors prove

@@ -24,7 +24,7 @@ from crosstune.nn.model import CrossModalModel
 from crosstune.records import FIELD_KINDS, IGNORED, Dataset, StageReport
 from crosstune.runs.folder import RunFolder
 from crosstune.seeding import Streams
-from crosstune.stages import align, fit, source_head
+from crosstune.stages import align, fit, meta, mix, source_head
 from crosstune.stages.align import target_labels
 from crosstune.stages.monitor import Limit, Monitor
 from crosstune.stages.state import SourceBank, SourcePredictor, State
@@ -32,6 +32,8 @@ from crosstune.stages.state import SourceBank, SourcePredictor, State
 RUNNERS: dict[str, Callable[..., tuple[State, StageReport]]] = {
     "source_head": source_head.run,
     "align": align.run,
+    "mix": mix.run,
+    "meta": meta.run,
     "fit": fit.run,
 }
 LABELS = {
@@ -198,7 +200,7 @@ def run_arm(
     state = replace(state, labels=labels)
     reports: list[StageReport] = []
     spent = 0.0
-    for index, stage in enumerate(arm.method.stages):
+    for stage in arm.method.stages:
         done = folder.load_checkpoint(f"{monitor.prefix}.done-{stage.name}")
         if done is not None:
             state = _restore(state, done, streams)
@@ -207,7 +209,8 @@ def run_arm(
             continue
         flag.check()
         bounded = measure_bound and state.predictor is not None  # without labelled source data there is no bound
-        monitor.limits = {stage.name: _limit(arm, stage, index, spent + time.monotonic() - arm_started)}
+        used = spent + time.monotonic() - arm_started
+        monitor.limits = {stage.name: _limit(arm, stage, used, _fitting_steps(reports))}
         if stage.name == "align" and bounded and not folder.has_checkpoint(f"{monitor.prefix}.align"):
             _bound(state, "before", monitor)
         state, report = RUNNERS[stage.name](state, stage, streams=streams)
@@ -236,9 +239,17 @@ def run_arm(
     return ArmResult(prediction, state.model, summary, state.best_score)
 
 
-def _limit(arm: Arm, stage: AnyStage, index: int, used: float) -> Limit:
+def _fitting_steps(reports: list[StageReport]) -> int:
+    """Steps that trained the whole model on the target already: they count against a budget in steps."""
+    return sum(report.steps for report in reports if report.stage == "mix")
+
+
+def _limit(arm: Arm, stage: AnyStage, used: float, steps: int) -> Limit:
+    """used: seconds of the arm so far; steps: of fitting so far."""
     if arm.seconds is None:
-        return Limit(steps=arm.steps if stage.name == "fit" else None)
+        if stage.name == "mix":
+            return Limit(steps=None if arm.steps is None else int(arm.steps * stage.share))
+        return Limit(steps=None if arm.steps is None or stage.name != "fit" else max(0, arm.steps - steps))
     if stage.name == "fit":
         return Limit(seconds=max(0.5, arm.seconds - used - arm.after_seconds))
     return Limit(seconds=max(0.5, arm.seconds * getattr(stage, "share", 0.3)))

@@ -124,9 +124,10 @@ def _execute(
             run.event("message", text=line)
         take_floors(run, floors)
         bank = None
-        if any(stage.name in ("source_head", "align") for stage in method.stages):
+        if method.reads_source:
             run.event("message", text="source features through the pretrained body")
-            bank, origin = source_bank_and_origin(backbone, request.proxy, on_share=sharing(run, floors))
+            share, whole = sharing(run, floors), method.whole_source
+            bank, origin = source_bank_and_origin(backbone, request.proxy, on_share=share, whole=whole)
             _keep_origin(run, origin)
         take_floors(run, floors, wait=True)
     finally:

@@ -2,7 +2,8 @@
 
 What is kept. Hidden means and token means of every row: a few MB. Tokens, which alignment draws from, are a sample
 (2,048 images of 196 tokens of width 768 would be 1.2 GB): at most ``MOST_VALUES`` numbers (128 MiB), of texts from
-every row, of images and sounds from ``TOKEN_ROWS`` rows. Only the means are cached; the tokens are made again.
+every row, of images and sounds from ``TOKEN_ROWS`` rows. Stages that show the body source samples ask for ``whole``
+rows: fewer of them then, with every token they have. Only the means are cached; the tokens are made again.
 
 How many rows. All 2,048 for small bodies; fewer, at least 256, where these would cost more than ``WORK`` operations
 (two per parameter and token): about a minute of two CPU cores with nothing else to do. On an accelerator always 2,048.
@@ -37,6 +38,7 @@ ROWS, FEWEST_ROWS = 2048, 256
 TOKENS = 32  # of a text
 TOKEN_ROWS = 512
 MOST_VALUES = 2**25
+PER_CLASS = 4  # whole rows: of so few classes that each has as many
 WORK = 4e12
 FORMAT = 2  # of the cache
 
@@ -92,14 +94,14 @@ def source_bank(
 
 def source_bank_and_origin(
     backbone: Backbone, proxy: str = "auto", *, rows: int | None = None, tokens: int = TOKENS,
-    on_share: Callable[[float], None] | None = None,
+    on_share: Callable[[float], None] | None = None, whole: bool = False,
 ) -> tuple[SourceBank, Origin]:  # fmt: skip
     """Tokens, features and labels of the proxy, and where they came from.
 
     proxy: "auto" (by the body's modality), "none", a name, or a path; "none" gives the bank without labels. rows: at
-    most so many, None = ``rows_for``. tokens: length of texts. ``on_share`` hears how far the body is. Raises
-    UsageError for a proxy of another modality, DataError for files that cannot be used, WeightsError for a download
-    that cannot be had.
+    most so many, None = ``rows_for``. tokens: length of texts. ``on_share`` hears how far the body is. whole: keep
+    every token of fewer rows instead of some tokens of many. Raises UsageError for a proxy of another modality,
+    DataError for files that cannot be used, WeightsError for a download that cannot be had.
     """
     source = choose(proxy, backbone.modality, own_proxy(backbone.info.name))
     if source is None:
@@ -108,19 +110,21 @@ def source_bank_and_origin(
     rows = rows or rows_for(backbone, tokens)
     found = source.load(wanted(backbone, rows))
     found = found.take(balanced(found.labels, rows))
-    bank = _bank(backbone, source, found, tokens, on_share)
+    bank = _bank(backbone, source, found, tokens, on_share, whole)
     notes = list(found.notes)
     if few and len(found) == rows:
         notes.append(f"{rows:,} examples are used: more would take this body too long on a CPU")
-    notes.append(f"alignment draws from {int(bank.mask.sum()):,} tokens of {len(bank.tokens):,} examples")
+    what = "samples are whole:" if whole else "alignment draws from"
+    notes.append(f"{what} {int(bank.mask.sum()):,} tokens of {len(bank.tokens):,} examples")
     origin = Origin(proxy, source.name, source.modality, found.digest, len(found), len(found.classes), source.license,
                     tuple(notes))  # fmt: skip
     return bank, origin
 
 
 def _bank(
-    backbone: Backbone, source: ProxySource, proxy: Proxy, tokens: int, on_share: Callable[[float], None] | None
-) -> SourceBank:
+    backbone: Backbone, source: ProxySource, proxy: Proxy, tokens: int, on_share: Callable[[float], None] | None,
+    whole: bool,
+) -> SourceBank:  # fmt: skip
     path = cache_folder() / "features" / f"{_key(backbone, proxy, tokens)}.safetensors"
     n = len(proxy)
     means = _cached(path, {"hidden": (n, backbone.info.hidden), "means": (n, backbone.info.width)})
@@ -128,13 +132,31 @@ def _bank(
         means = _means(backbone, proxy, tokens, on_share)
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
             write_bytes(path, save(means))
-    seen = np.arange(n) if proxy.modality == "text" else balanced(proxy.labels, TOKEN_ROWS)
+    if whole:
+        seen = whole_rows(proxy.labels, MOST_VALUES // _values_per_row(backbone, proxy, tokens))
+    else:
+        seen = np.arange(n) if proxy.modality == "text" else balanced(proxy.labels, TOKEN_ROWS)
     cloud, mask, grid = _sample(backbone, proxy.take(seen), tokens)
     return SourceBank(
         tokens=cloud, mask=mask, hidden=means["hidden"], labels=torch.from_numpy(proxy.labels).long(),
         holdout=torch.zeros(n, dtype=torch.bool), classes=tuple(proxy.classes), name=source.name, grid=grid,
         rows=None if len(seen) == n else torch.from_numpy(seen), means=means["means"],
     )  # fmt: skip
+
+
+def whole_rows(labels: np.ndarray, room: int) -> np.ndarray:
+    """At most ``room`` rows, sorted, of as many classes as leave ``PER_CLASS`` rows to each, spread evenly over the
+    list of classes: pairs of one class are what such rows are compared in. labels: (N,) codes."""
+    present = np.unique(labels)
+    kinds = min(len(present), max(2, room // PER_CLASS))
+    wanted = present[np.linspace(0, len(present) - 1, kinds).round().astype(int)]
+    rows = np.flatnonzero(np.isin(labels, wanted))
+    return rows[balanced(labels[rows], room)]
+
+
+def _values_per_row(backbone: Backbone, proxy: Proxy, tokens: int) -> int:
+    one, _, _ = next(tokens_in_batches(backbone, proxy.take(np.arange(1)), tokens=tokens))
+    return one.numel()
 
 
 def _means(

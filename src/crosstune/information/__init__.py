@@ -14,6 +14,7 @@ from crosstune.information.entropies import (
     marginal_entropy,
     mutual_information,
 )
+from crosstune.information.hypersphere import class_alignment, uniformity
 from crosstune.information.joint import joint_distribution
 from crosstune.information.lipschitz import (
     LipschitzReport,
@@ -41,6 +42,7 @@ __all__ = [
     "Clusters",
     "LipschitzReport",
     "RunningLabelStatistics",
+    "class_alignment",
     "class_index",
     "cluster_targets",
     "collision_probability",
@@ -68,4 +70,5 @@ __all__ = [
     "softmax_entropy_constant",
     "summarise",
     "support_slopes",
+    "uniformity",
 ]

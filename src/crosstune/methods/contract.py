@@ -11,9 +11,11 @@ from crosstune.discovery import discover, pick, suggest
 from crosstune.errors import ConfigError
 from crosstune.stages.align import AlignConfig
 from crosstune.stages.fit import FitConfig
+from crosstune.stages.meta import MetaConfig
+from crosstune.stages.mix import MixConfig
 from crosstune.stages.source_head import SourceHeadConfig
 
-AnyStage = SourceHeadConfig | AlignConfig | FitConfig
+AnyStage = SourceHeadConfig | AlignConfig | MixConfig | MetaConfig | FitConfig
 
 
 class Method(BaseModel):
@@ -35,6 +37,16 @@ class Method(BaseModel):
     @property
     def aligns(self) -> bool:
         return any(stage.name == "align" for stage in self.stages)
+
+    @property
+    def reads_source(self) -> bool:
+        """Whether any stage looks at source data."""
+        return any(stage.name != "fit" for stage in self.stages)
+
+    @property
+    def whole_source(self) -> bool:
+        """Whether a stage shows the body source samples: rows are then kept whole."""
+        return any(stage.name in ("mix", "meta") for stage in self.stages)
 
 
 def methods() -> dict[str, Method]:

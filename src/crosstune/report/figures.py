@@ -17,7 +17,9 @@ from crosstune.report.summary import BoundStage, Summary
 from crosstune.report.words import number, short, with_interval
 
 STAGE_LABELS = {"before": "before alignment", "after-align": "after alignment", "after-fit": "after fitting"}
-TRAINING_STAGES = {"source_head": "source head", "align": "alignment", "fit": "fitting"}
+TRAINING_STAGES = {
+    "source_head": "source head", "align": "alignment", "mix": "mixing", "meta": "meta-learning", "fit": "fitting",
+}  # fmt: skip
 _ROLE_MARKS = {"method": "o", "control": "D", "floor": "s"}
 _POINTS = 400  # a curve keeps at most this many points, a cloud this many markers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -59,12 +60,21 @@ class SourceBank:
     def labelled(self) -> bool:
         return len(self.classes) > 0
 
+    @property
+    def whole(self) -> bool:
+        """Whether ``tokens`` holds every token of its rows: a body may then be shown them as the samples they are."""
+        return self.grid is None or self.tokens.shape[1] - math.prod(self.grid) in (0, 1)
+
+    def token_labels(self) -> Tensor:
+        """Label of each of the rows that ``tokens`` is of."""
+        return self.labels if self.rows is None else self.labels[self.rows]
+
     def token_points(self) -> tuple[Tensor, Tensor]:
         """The token cloud (p, D) and the label of the row each token is of, (p,); -1 without labels."""
         if not self.labelled:
             labels = torch.full((len(self.tokens),), -1)
         else:
-            labels = self.labels if self.rows is None else self.labels[self.rows]
+            labels = self.token_labels()
         return self.tokens[self.mask], labels[:, None].expand_as(self.mask)[self.mask]
 
     def token_means(self) -> Tensor:

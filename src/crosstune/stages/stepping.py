@@ -94,13 +94,18 @@ class Stepper:
             f"{tried} rows do not fit the memory at once: steps are made of pieces of {self.size} rows from here on"
         )
 
-    def _backward(self, x: Tensor, lengths: Tensor | None, y: Tensor, rows: slice, count: Tensor) -> float:
+    def piece(self, x: Tensor, lengths: Tensor | None, y: Tensor, rows: slice) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Some rows of a batch on the model's device, cut to the longest of them."""
         x, y, lengths = x[rows], y[rows], None if lengths is None else lengths[rows]
         if lengths is not None:
             x = x[..., : max(1, int(lengths.max()))]
             y = y[..., : x.shape[-1]] if self.model.config.kind in FIELD_KINDS else y
         device = self.model.device
-        x, y, lengths = x.to(device), y.to(device), None if lengths is None else lengths.to(device)
+        return x.to(device), None if lengths is None else lengths.to(device), y.to(device)
+
+    def _backward(self, x: Tensor, lengths: Tensor | None, y: Tensor, rows: slice, count: Tensor) -> float:
+        """Gradients of a piece, added to those there are; gives its share of the batch's loss."""
+        x, lengths, y = self.piece(x, lengths, y, rows)
         try:
             with self.model.body_in(self.dtype):
                 out = self.forward(x, lengths)

@@ -110,8 +110,9 @@ def _prepare_shared(request: Request) -> None:
         return
     torch.set_num_threads(request.threads or torch.get_num_threads())
     backbone = kept_backbone(request)
-    if any(stage.name in ("source_head", "align") for stage in request.resolved_method().stages):
-        source_bank_and_origin(backbone, request.proxy)
+    method = request.resolved_method()
+    if method.reads_source:
+        source_bank_and_origin(backbone, request.proxy, whole=method.whole_source)
 
 
 @lru_cache(maxsize=1)

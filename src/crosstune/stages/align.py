@@ -43,7 +43,7 @@ class AlignConfig(StageConfig):
     fa: solver; "moments" matches means and variances only; None leaves FA out. fld: "mutual" = H(z|z') - H(z),
     "conditional" = H(z|z') (can collapse), "leep" = -LEEP; None leaves FLD out.
     weight: lambda of FLD (1 in the bound). tolerance: epsilon of the constrained schedule.
-    keep: "best" = of the embedders before, on the way (after a quarter, half and all of FA) and at the end, the one
+    keep: "best" = of the embedders before, on the way (after half and all of FA) and at the end, the one
     on which the closed-form head has the lowest leave-one-out error; "last" = the one at the end.
     share: part of the arm's time that stage 1 may take.
     """
@@ -212,12 +212,7 @@ def _total_steps(config: AlignConfig) -> int:
 def _milestones(config: AlignConfig, total: int) -> set[int]:
     """Steps after which the embedder is judged."""
     aligned = config.steps if config.fa is not None else total
-    return {aligned // 4, aligned // 2, aligned} - {0}
-
-
-def _time_to_judge(candidates: Candidates | None, remaining: float | None) -> bool:
-    """Whether what is left of the stage's time is what judging the last embedder takes."""
-    return candidates is not None and remaining is not None and remaining < 1.2 * candidates.seconds
+    return {aligned // 2, aligned} - {0}
 
 
 @torch.no_grad()
@@ -295,7 +290,7 @@ def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, 
 
     stopped = "steps"
     while step < total:
-        if monitor.progress(step) >= 1 or _time_to_judge(candidates, monitor.remaining()):
+        if monitor.progress(step) >= 1 or not (candidates is None or candidates.affordable(monitor.remaining(), 1)):
             stopped = "steps" if step >= total else "budget"
             break
         terms = _terms(config, step, total)
@@ -317,7 +312,11 @@ def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, 
             **{k: float(v.detach()) for k, v in values.items()},
         )
         step += 1
-        if candidates is not None and step in _milestones(config, total):
+        if (
+            candidates is not None
+            and step in _milestones(config, total)
+            and candidates.affordable(monitor.remaining(), 2)  # the last one must be judged too
+        ):
             candidates.judge(step)
         monitor.checkpoint("align", step, save)
     if candidates is not None:

@@ -1,8 +1,9 @@
 """Which of the embedders that stage 1 passes through to keep. Not a stage itself.
 
 Alignment and distortion are two of the bound's four terms; the fourth, the fitting excess, is what they may cost. Its
-estimate here is the leave-one-out error of the closed-form head (``closed_form``) on training rows: an embedder is
-kept only if the target can be fitted on it at least as well as on those before it, the untouched one included.
+estimate here is the leave-one-out error, on training rows, of a closed-form head (of the head of ``closed_form``; for
+fields of a ridge from tokens to what they paint): an embedder is kept only if the target can be fitted on it at least
+as well as on those before it, the untouched one included.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from crosstune.stages.closed_form import fit_head
+from crosstune.nn.heads import FieldHead
+from crosstune.stages.closed_form import fit_head, solved_on_cpu
+from crosstune.stages.closed_form_fields import token_error
 from crosstune.stages.state import State
 
-ROWS = 512  # training rows on which candidates are compared
+# training rows on which candidates are compared: a share of those that a head may be fitted on in the arm's time
+SHARE, FEWEST, MOST = 0.125, 48, 512
 
 
 class Candidates:
@@ -36,13 +40,8 @@ class Candidates:
             return self.judged[step]
         started = time.monotonic()
         model, head = self.state.model, copy.deepcopy(self.state.model.head.state_dict())
-        fitted = fit_head(
-            model, self.state.train, max_rows=min(ROWS, self.state.max_head_rows),
-            # the same rows and folds for every candidate, and none of the stage's own random numbers
-            generator=np.random.Generator(np.random.PCG64(0)), seconds=self.state.head_seconds,
-        )  # fmt: skip
+        error = self._error()
         model.head.load_state_dict(head)
-        error = fitted.relative_press
         if self.best is None or error < self.judged[self.best_step]:
             self.best_step = step
             self.best = {name: value.detach().clone() for name, value in model.embedder.state_dict().items()}
@@ -50,6 +49,22 @@ class Candidates:
         self.seconds = time.monotonic() - started
         self.state.monitor.event("candidate", stage="align", step=step, relative_press=error)
         return error
+
+    def _error(self) -> float:
+        state, model = self.state, self.state.model
+        most = int(min(MOST, max(FEWEST, SHARE * state.max_head_rows)))
+        # the same rows for every candidate, and none of the stage's own random numbers
+        generator = np.random.Generator(np.random.PCG64(0))
+        if not isinstance(model.head, FieldHead):
+            return fit_head(model, state.train, max_rows=most, generator=generator).relative_press
+        rows = np.sort(generator.permutation(len(state.train))[:most])
+        seed = torch.Generator().manual_seed(0)
+        with solved_on_cpu(model):
+            return token_error(model, model.head, state.train, rows, seed)
+
+    def affordable(self, remaining: float | None, times: int) -> bool:
+        """Whether the time left is enough for so many judgements."""
+        return remaining is None or remaining > 1.2 * times * self.seconds
 
     def restore(self) -> str | None:
         """Put the best embedder back; a sentence for the report when it is not the last one."""

@@ -68,7 +68,7 @@ def fit_head(
     if len(rows) > max_rows:
         rows = np.sort(generator.permutation(len(data))[:max_rows])
     seed = torch.Generator().manual_seed(int(generator.integers(2**31)))
-    with _solved_on_cpu(model):
+    with solved_on_cpu(model):
         if isinstance(model.head, FieldHead):
             share, lam, relative, used = fit_field(
                 model, model.head, data, rows, seed, setting.class_weights, math.inf if seconds is None else seconds
@@ -78,7 +78,7 @@ def fit_head(
 
 
 @contextmanager
-def _solved_on_cpu(model: CrossModalModel) -> Iterator[None]:
+def solved_on_cpu(model: CrossModalModel) -> Iterator[None]:
     """Features come from the model's device; head and solvers, in float64, are on the CPU meanwhile."""
     device = model.device
     parts = [part for part in (model.head, model.scaler) if part is not None]

@@ -27,6 +27,7 @@ ROUNDS, FILLINGS = 4, 60  # of filling positions that do not count: of tokens, a
 CALIBRATION_POSITIONS = 100_000
 MOST_VALUES = 1 << 26  # of all target fields that are fitted to, float64 in the solver: 0.5 GiB
 OPERATIONS = 2e10  # of float64 in a second
+JUDGED = 512  # tokens by which embedders are compared
 
 
 @dataclass(frozen=True)
@@ -257,6 +258,29 @@ def _fit_tokens(
     head.linear.bias.copy_(bias)
     relative = best[0] / max(base, 1e-30)
     return _Tokens(1 - relative, relative, at, painted)
+
+
+@torch.no_grad()
+def token_error(
+    model: CrossModalModel, head: FieldHead, data: Dataset, rows: np.ndarray, seed: torch.Generator
+) -> float:
+    """Leave-one-out error of a ridge from single tokens to what they should paint, relative to the mean of all tokens.
+
+    On at most JUDGED tokens of these rows, without the linear operator: a quick comparison of embedders, not a fit.
+    Changes the head's features, which ``fit_field`` sets anew."""
+    size = tuple(data.X.shape[2:])
+    phi, valid = _token_features(model, head, data, rows)
+    head.features.fit(phi[valid])
+    assert data.y is not None
+    y = torch.from_numpy(np.ascontiguousarray(data.y[rows]))
+    patches = _patches(head, regression_fields(model, y), size)
+    x = head.features(phi[valid])
+    flat = Fields(patches.values[valid], None if patches.known is None else patches.known[valid])
+    wanted = flat.filled(flat.mean().expand_as(flat.values))
+    some = torch.randperm(len(x), generator=seed)[:JUDGED]
+    x, wanted = x[some], wanted[some].to(torch.float64)
+    total = float((wanted - wanted.mean(0)).square().mean())
+    return fit_ridge([x], wanted, generator=seed).press / max(total, 1e-30)
 
 
 def _patches(head: FieldHead, target: Fields, size: tuple[int, ...]) -> Fields:

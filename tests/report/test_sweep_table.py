@@ -15,6 +15,9 @@ from scipy.stats import bootstrap
 from crosstune.errors import DataError, RunError, UsageError
 from crosstune.report import compare as comparing
 from crosstune.report import sweep as tables
+from crosstune.report.analysis import Analysis, analyse
+from crosstune.report.sweep_page import render_html
+from crosstune.report.sweep_views import render_csv, render_text
 
 ERRORS = {
     ("s/one", "a"): [0.1, 0.2, 0.3], ("s/one", "b"): [0.2, 0.4, 0.6], ("s/one", "c"): [0.4, 0.4, 0.4],
@@ -38,6 +41,10 @@ def write(folder: Path, lines: list[dict[str, Any]], torn: str = "") -> Path:
     text = "".join(json.dumps(entry) + "\n" for entry in lines)
     (folder / "records.jsonl").write_text(text + torn)
     return folder
+
+
+def analysis(folder: Path, **filters: Any) -> Analysis:
+    return analyse(tables.read_records(folder), [folder], **filters)
 
 
 @pytest.fixture
@@ -64,7 +71,7 @@ def test_ranks_are_averages_over_tasks_with_ties_shared(sweep: Path) -> None:
     # one: a 0.2, b 0.4, c 0.4 -> 1, 2.5, 2.5; two: c 0.5, a 2, b 2 -> 2.5, 2.5, 1
     assert table.ranks == pytest.approx({"a (twin)": 1.75, "b (twin)": 2.5, "c (twin)": 1.75})
     assert [c.contestant for c in table.cells if c.best] == ["a (twin)", "c (twin)"]
-    text = tables.render_table(table)
+    text = render_text(analysis(sweep))
     assert "a (twin)  1.75" in text
     assert "0.800 ± 0.100 [0.700, 0.900]" in text
 
@@ -76,8 +83,9 @@ def test_a_task_that_one_contestant_lacks_is_not_ranked(sweep: Path) -> None:
     table = tables.table_of(tables.read_records(write(sweep, lines)))
     assert table.ranked == ("s/one",)
     assert table.left_out == {"failed": 1}
-    assert "ranks are over the 1 of 2 tasks" in tables.render_table(table)
-    assert "without a score: 1 failed" in tables.render_table(table)
+    text = render_text(analysis(sweep))
+    assert "ranks are over the 1 of 2 tasks" in text
+    assert "without a score: 1 failed\n  s/two, c (twin), seed 0: failed: out of paper" in text
 
 
 def test_torn_and_repeated_lines_count_once(sweep: Path) -> None:
@@ -100,7 +108,7 @@ def test_filters_and_what_they_leave(sweep: Path) -> None:
     assert tables.table_of(records).protocol == "clean"
     shipped = tables.table_of(records, protocol="shipped")
     assert shipped.split == "validation"
-    assert "selected on the test rows" in tables.render_table(shipped)
+    assert "selected on the test rows" in render_text(analysis(sweep, protocol="shipped"))
     with pytest.raises(DataError, match="clean/test/accuracy"):
         tables.table_of(records, metric="mae")
     with pytest.raises(RunError, match=r"records.jsonl is not there"):
@@ -108,12 +116,12 @@ def test_filters_and_what_they_leave(sweep: Path) -> None:
 
 
 def test_csv_and_html(sweep: Path) -> None:
-    table = tables.table_of(tables.read_records(sweep))
-    rows = list(csv.DictReader(io.StringIO(tables.render_csv(table))))
+    table = analysis(sweep)
+    rows = list(csv.DictReader(io.StringIO(render_csv(table))))
     assert len(rows) == 6
     assert float(rows[0]["mean"]) == pytest.approx(0.8)
     assert rows[0]["seeds"] == "0 1 2"
-    html = tables.render_html(table)
+    html = render_html(table)
     assert "<b>0.800</b>" in html
     assert "1.75" in html
     target = sweep / "out" / "table.html"
@@ -125,15 +133,28 @@ def test_csv_and_html(sweep: Path) -> None:
 def test_two_methods_of_one_sweep(sweep: Path) -> None:
     found = comparing.compare("a", "b", str(sweep))
     one, two = found.pairs
-    assert one.difference == pytest.approx(0.2)  # 0.1, 0.2, 0.3
-    assert (one.low, one.high) == pytest.approx((0.1, 0.3), abs=0.02)
-    assert (one.outcome, one.wins, one.losses) == ("win", 3, 0)
+    assert one.difference == pytest.approx(0.2)  # 0.1, 0.2, 0.3: sd 0.1, t(2) 4.303
+    assert (one.low, one.high) == pytest.approx((0.2 - 4.303 * 0.1 / 3**0.5, 0.2 + 4.303 * 0.1 / 3**0.5), abs=1e-4)
+    assert (one.outcome, one.wins, one.losses) == ("tie", 3, 0)  # three seeds agree once in four times by chance
     assert two.difference == pytest.approx(0.0)  # -1, 0, 1
     assert (two.outcome, two.wins, two.losses) == ("tie", 1, 1)
-    assert (found.win, found.tie, found.loss) == (1, 1, 0)
+    assert (found.win, found.tie, found.loss) == (0, 2, 0)
     assert found.relative == pytest.approx(np.sqrt(0.5))
-    assert comparing.compare("b", "a", str(sweep)).pairs[0].outcome == "loss"
-    assert "1 won, 1 tied, 0 lost" in comparing.render(found)
+    third = comparing.compare("a", "c", str(sweep)).pairs  # 0.3, 0.2, 0.1 and -2.5, -0.5, -1.5
+    assert [p.outcome for p in third] == ["tie", "tie"]
+    assert "0 won, 2 tied, 0 lost" in comparing.render(found)
+
+
+def test_a_difference_beyond_the_spread_over_seeds_is_a_win(sweep: Path) -> None:
+    lines = [json.loads(text) for text in (sweep / "records.jsonl").read_text().splitlines()]
+    lines += [line("s/one", "d", seed, error) for seed, error in enumerate((0.31, 0.42, 0.5))]
+    write(sweep, lines)
+    found = comparing.compare("a", "d", str(sweep))
+    assert (found.pairs[0].outcome, found.win, found.loss) == ("win", 1, 0)
+    assert comparing.compare("d", "a", str(sweep)).pairs[0].outcome == "loss"
+    assert found.overall is not None
+    assert found.overall.value == pytest.approx(-0.21 / 0.41)
+    assert "a (twin) against d (twin): 1 won, 0 tied, 0 lost" in comparing.render(found)
 
 
 def test_two_sweeps_are_paired_by_contestant_and_seed(sweep: Path, tmp_path: Path) -> None:

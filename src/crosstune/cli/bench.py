@@ -1,13 +1,14 @@
-"""crosstune bench run|table|leaderboard|compare"""
+"""crosstune bench run|table|evidence|leaderboard|compare"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from crosstune.cli import common
+from crosstune.errors import UsageError
 
 bench_app = typer.Typer(
     name="bench", help="Suites of tasks: sweeps over methods, floors, backbones and seeds, and their tables.",
@@ -101,9 +102,11 @@ def run(
         return
     states = ", ".join(f"{count} {state}" for state, count in sorted(tally.counts().items()))
     print(f"{tally.jobs} jobs: {states}; {tally.fresh} done now\n")
-    from crosstune.report import sweep as tables
+    from crosstune.report.analysis import analyse
+    from crosstune.report.sweep import read_records
+    from crosstune.report.sweep_views import render_text
 
-    print(tables.render_table(tables.table_of(tables.read_records(out))))
+    print(render_text(analyse(read_records(out), [out])))
 
 
 @bench_app.command()
@@ -115,27 +118,56 @@ def table(
     protocol: Annotated[str | None, typer.Option(help="clean, shipped or official; what most records have.")] = None,
     csv: Annotated[str | None, typer.Option(help="Write every cell to this CSV file.")] = None,
     html: Annotated[str | None, typer.Option(help="Write the table to this HTML file.")] = None,
+    markdown: Annotated[str | None, typer.Option(help="Write the table to this Markdown file.")] = None,
+    diagram: Annotated[
+        str | None, typer.Option(help="Draw average ranks with what tests tell apart into this SVG file.")
+    ] = None,
     json: common.Json = False,
 ) -> None:
-    """Mean, spread and interval over seeds, average rank, and cost of every method or floor on every task.
+    """Mean, spread and interval over seeds, average ranks with their tests, and cost of every method or floor.
+
+    Also what alignment brought, where `recraft` and `no-align` were run: won, tied and lost tasks, and the relative
+    difference of errors with its interval; parts of the tasks; what was left out and why; where all comes from.
 
     `bench table SUITE --out DIR` lays them beside the published figures of the suite, and says which of those compare.
     """
-    from crosstune.report import sweep as tables
+    from crosstune.cli import sweeping
 
     if records is not None:
-        from crosstune.cli.sweeping import beside_published
-
-        board, texts = beside_published([records], suite=out, protocol=protocol, split=split)
-        shown: Any = board
+        if diagram:
+            raise UsageError("--diagram draws our own contestants", fix=f"crosstune bench table {records} --diagram ...")
+        shown, texts = sweeping.beside_published([records], suite=out, protocol=protocol, split=split)
     else:
-        shown = tables.table_of(tables.read_records(out), split=split, metric=metric, protocol=protocol)
-        texts = {"text": tables.render_table, "csv": tables.render_csv, "html": tables.render_html}
-    if csv:
-        tables.write_text(csv, texts["csv"](shown))
-    if html:
-        tables.write_text(html, texts["html"](shown))
+        shown, texts = sweeping.analysed(
+            out, split=split, metric=metric, protocol=protocol, markdown=markdown, diagram=diagram
+        )  # fmt: skip
+    wanted = {"csv": csv, "html": html, "markdown": markdown, "diagram": diagram}
+    sweeping.write({path: texts[kind](shown) for kind, path in wanted.items() if path})
     common.emit(shown.as_dict()) if json else print(texts["text"](shown))
+
+
+@bench_app.command()
+def evidence(
+    out: Annotated[list[str], typer.Argument(help="Folders of sweeps (or their records.jsonl).")],
+    docs: Annotated[str, typer.Option("--docs", help="The Markdown page; its drawings are written beside it.")],
+    split: Annotated[str | None, typer.Option(help="validation or test; the test where it was opened.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="clean, shipped or official; what most records have.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Only jobs with this budget, where there are several.")] = None,
+    json: common.Json = False,
+) -> None:
+    """Does it help? A page that answers from the records alone, with every number's interval and what it is over.
+
+    Transfer against scratch, alignment against none at equal time, pretrained against shuffled weights, and all of it
+    against the best floor: at 100, 30 and 10 % of the training rows, and by kind of data. What was not measured is
+    said to be so. The same records give the same page.
+    """
+    from crosstune.cli import sweeping
+    from crosstune.report.evidence import gather
+    from crosstune.report.evidence_page import render_page
+
+    found = gather(out, split=split, protocol=protocol, budget=budget)
+    sweeping.write(render_page(found, docs))
+    common.emit(found.as_dict()) if json else print(f"written  {docs}\n\n{found.headline()}")
 
 
 @bench_app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -120,6 +121,35 @@ def beside_published(
     )  # fmt: skip
     formats = {"text": views.render_text, "csv": views.render_csv, "html": views.render_html}
     return board, formats | {"markdown": views.render_markdown}
+
+
+def analysed(
+    folder: str, *, split: str | None, metric: str | None, protocol: str | None, markdown: str | None = None,
+    diagram: str | None = None,
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """The table of a sweep with its tests, and how to show it, by format. markdown, diagram: where these go, since the
+    page shows the drawing."""
+    import os
+
+    from crosstune.report.analysis import analyse
+    from crosstune.report.sweep import read_records
+    from crosstune.report.sweep_page import render_diagram, render_html
+    from crosstune.report.sweep_views import render_csv, render_markdown, render_text
+
+    found = analyse(read_records(folder), [folder], split=split, metric=metric, protocol=protocol)
+    address = os.path.relpath(diagram, os.path.dirname(markdown or "") or ".") if diagram else None
+    return found, {
+        "text": render_text, "csv": render_csv, "html": render_html, "diagram": render_diagram,
+        "markdown": lambda each: render_markdown(each, address),
+    }  # fmt: skip
+
+
+def write(texts: Mapping[str, str]) -> None:
+    """Files, each whole or not at all; everything was rendered before the first is written."""
+    from crosstune.report.sweep import write_text
+
+    for path, text in texts.items():
+        write_text(path, text)
 
 
 def names(text: str) -> list[str]:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from crosstune.discovery import suggest
 from crosstune.errors import RunError, UsageError
 from crosstune.metrics import get_metric
+from crosstune.report.analysis import among, errors_by_seed
+from crosstune.report.groups import ALL, kinds, parts_of
+from crosstune.report.paired import Relative, relative, seed_interval, task_outcome
 from crosstune.report.record import Prediction, read_run
+from crosstune.report.relative_words import HOW, line
 from crosstune.report.scores import difference_by_rows
-from crosstune.report.sweep import NAME, Record, bootstrap_mean, read_records, selected
+from crosstune.report.statistics import even
+from crosstune.report.sweep import NAME, Record, read_records, selected
 from crosstune.report.words import brackets, number
 
 
@@ -21,10 +28,11 @@ from crosstune.report.words import brackets, number
 class Pair:
     """One contestant's (or two contestants') figures on one task, on the seeds both have.
 
-    difference: mean over seeds of error of b minus error of a, so above zero a is better. low, high: 95 % percentile
-    bootstrap of it, over "seeds" when there are three or more, else over "rows" with the seeds held fixed, from the
-    predictions that the jobs keep; None where those are not there. wins, losses: seeds on which a, b has the smaller
-    error. outcome: of a: "win" or "loss" when the interval (or, without one, every seed) says so, else "tie".
+    difference: mean over seeds of error of b minus error of a, so above zero a is better. low, high: 95 % interval of
+    it, over "seeds" (Student's t) when there are three or more and they differ, else over "rows" (bootstrap, the seeds
+    held fixed) from the predictions that the jobs keep; None where those are not there. wins, losses: seeds on which a,
+    b has the smaller error. outcome: of a: "win" or "loss" when the interval (or, without one, every seed) says so,
+    else "tie".
     """
 
     task: str
@@ -44,7 +52,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """a, b: what is compared. relative: geometric mean over tasks of error a / error b, None when an error is zero."""
+    """a, b: what is compared. relative: geometric mean over tasks of error a / error b, None when an error is zero.
+    overall, parts: relative difference of errors over data sets with its interval, of all tasks, and by share of the
+    training rows and kind of data (two contestants of one sweep only)."""
 
     a: str
     b: str
@@ -55,6 +65,8 @@ class Comparison:
     tie: int
     loss: int
     relative: float | None
+    overall: Relative | None = None
+    parts: dict[str, Relative] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,6 +78,7 @@ def compare(
 ) -> Comparison:  # fmt: skip
     """Two methods or floors of the sweep in ``folder``, or, when ``a`` and ``b`` are sweeps, each contestant of one
     with itself in the other. UsageError for names that are not there, or when nothing can be paired."""
+    parts: dict[str, Relative] = {}
     if _is_sweep(a) and _is_sweep(b):
         sides = [selected(read_records(path), split=split, metric=metric, protocol=protocol) for path in (a, b)]
         (first, protocol, split), (second, other_protocol, other_split) = sides
@@ -86,13 +99,24 @@ def compare(
         first = [r for r in kept if r.contestant == one]
         second = [_renamed(r, one) for r in kept if r.contestant == two]
         pairs = _pairs({(r.task, one): f"{one} - {two}" for r in first}, first, second, (folder, folder))
+        parts = _by_part(kept, one, two)
     if not pairs:
         raise UsageError(f"{a!r} and {b!r} have no task and seed in common", fix="run both on the same tasks and seeds")
     outcomes = [p.outcome for p in pairs]
     return Comparison(
         a, b, protocol, split, tuple(pairs), outcomes.count("win"), outcomes.count("tie"), outcomes.count("loss"),
-        _relative(pairs),
+        _relative(pairs), parts.pop(ALL, None), parts,
     )  # fmt: skip
+
+
+def _by_part(records: list[Record], a: str, b: str) -> dict[str, Relative]:
+    errors = errors_by_seed(r for r in records if r.contestant in (a, b))
+    tasks = {task for by_task in errors.values() for task in by_task}
+    found = {
+        name: relative(a, among(errors, a, part), b, among(errors, b, part))
+        for name, part in parts_of(tasks, kinds(records)).items()
+    }
+    return {name: each for name, each in found.items() if each.tasks}
 
 
 def _is_sweep(text: str) -> bool:
@@ -115,8 +139,6 @@ def _contestant(name: str, records: Iterable[Record]) -> str:
 
 
 def _renamed(record: Record, contestant: str) -> Record:
-    from dataclasses import replace
-
     method, _, backbone = contestant.partition(" (")
     return replace(record, method=method, backbone=backbone.rstrip(")") or None)
 
@@ -147,9 +169,9 @@ def _pairs(
         seeds = tuple(sorted(set(one.get(key, {})) & set(two.get(key, {}))))
         if not seeds:
             continue
-        gaps = [two[key][s] - one[key][s] for s in seeds]
+        gaps = (even(np.array([two[key][s] for s in seeds])) - even(np.array([one[key][s] for s in seeds]))).tolist()
         mean = math.fsum(gaps) / len(gaps)
-        interval, over = bootstrap_mean(gaps), "seeds"
+        interval, over = seed_interval(gaps), "seeds"
         if interval is None:
             interval, over = _rows_interval(left[key], right[key], seeds, folders), "rows"
         low, high = interval or (None, None)
@@ -158,7 +180,7 @@ def _pairs(
             Pair(
                 key[0], what, metric[key[0]], seeds, math.fsum(one[key][s] for s in seeds) / len(seeds),
                 math.fsum(two[key][s] for s in seeds) / len(seeds), mean, low, high,
-                over if interval else None, wins, losses, _outcome(gaps, interval),
+                over if interval else None, wins, losses, task_outcome(gaps, interval),
             )
         )  # fmt: skip
     return pairs
@@ -194,12 +216,6 @@ def _predicted(record: Record, folder: Path) -> Prediction | None:
     return found.get(record.seed)
 
 
-def _outcome(gaps: list[float], interval: tuple[float, float] | None) -> str:
-    if interval is None:
-        return "win" if min(gaps) > 0 else "loss" if max(gaps) < 0 else "tie"
-    return "win" if interval[0] > 0 else "loss" if interval[1] < 0 else "tie"
-
-
 def _relative(pairs: list[Pair]) -> float | None:
     if any(p.a <= 0 or p.b <= 0 for p in pairs):
         return None
@@ -211,7 +227,7 @@ def render(found: Comparison) -> str:
     lines = [
         f"{found.a} against {found.b}; protocol {found.protocol}, {found.split}; errors, lower is better",
         "difference: error of the second minus error of the first, above zero the first is better; "
-        "[95 % bootstrap interval, over seeds from three on, else over rows]",
+        "[95 % interval: Student's t over seeds from three on, else bootstrap over rows]",
         "",
     ]
     width = max(len(p.task) for p in found.pairs)
@@ -227,6 +243,8 @@ def render(found: Comparison) -> str:
     lines += ["", f"{found.win} won, {found.tie} tied, {found.loss} lost"]
     if found.relative is not None:
         lines.append(f"error of the first relative to the second, geometric mean over tasks: {found.relative:.3f}")
+    if found.overall is not None:
+        lines += ["", line(found.overall), *(f"  {name}: {line(each)}" for name, each in found.parts.items()), HOW]
     if any(p.over is None for p in found.pairs):
         lines.append("note: no interval on some tasks; there, win or loss means that every seed says so")
     return "\n".join(lines)

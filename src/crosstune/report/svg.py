@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 import matplotlib as mpl
@@ -113,6 +114,21 @@ def export(figure: Figure, name: str, alt: str, caption: str) -> Drawing:
         f'height="{height:g}" viewBox="0 0 {width:g} {height:g}">'
     )
     return Drawing(name, Markup(opening + body.strip() + "</svg>"), alt, caption)
+
+
+def standalone(drawing: Drawing) -> str:
+    """The figure as an SVG file of its own: the page's colours, light or dark, its font and its words go with it."""
+    css = (files("crosstune.report") / "templates" / "report.css").read_text(encoding="utf-8")
+    light, dark = re.findall(r":root \{(.*?)\}", css, flags=re.S)[:2]
+    style = (
+        f"svg{{{' '.join(light.split())}}}@media (prefers-color-scheme: dark){{svg{{{' '.join(dark.split())}}}}}"
+        "text{font-family:var(--font)}"
+    )
+    words = f"<title>{html.escape(drawing.caption)}</title><desc>{html.escape(drawing.alt)}</desc>"
+    paper = '<rect width="100%" height="100%" style="fill: var(--card)"/>'
+    opening, rest = str(drawing.svg).split(">", 1)  # a plain string: Markup would escape what is put in
+    opening = opening.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    return f"{opening}>{words}<style>{style}</style>{paper}{rest}\n"
 
 
 def _tag(tag: str, name: str) -> str:

@@ -5,22 +5,19 @@ Reads records.jsonl only. A line torn by a kill is ignored; of two records of th
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from crosstune.errors import DataError, RunError
-from crosstune.report.templating import environment
-from crosstune.report.words import number, seconds
+from crosstune.report.paired import data_set_of
+from crosstune.report.statistics import ranks
 from crosstune.seeding import derive_seed
 
 SCHEMA = 1
@@ -33,8 +30,10 @@ FEWEST_SEEDS = 3  # below, resampling seeds says nothing
 @dataclass(frozen=True)
 class Record:
     """One score of one job. error: the lower-is-better form of value. low, high: interval over rows. seconds: of
-    fitting; peak_mib: the most memory of the job, in MiB. Without a value, ``note`` says why. data: how the data were
-    generated ("generated ..."), or a fingerprint of the files; limit: rows per part that were used at most."""
+    fitting; peak_mib: the most memory of the job, in MiB; energy_joules: of the whole job, where the machine told, with
+    energy_from. Without a value, ``note`` says why. data: how the data were generated ("generated ..."), or a
+    fingerprint of the files; limit: rows per part that were used at most; rows: that the score is over. modality, kind:
+    of the task's data and target. control, weights: of a method. Records of earlier versions lack some of the last."""
 
     job: str
     task: str
@@ -58,6 +57,19 @@ class Record:
     note: str | None
     data: str | None = None
     limit: dict[str, int] | None = None
+    budget: str | None = None
+    modality: str | None = None
+    kind: str | None = None
+    control: bool | None = None
+    weights: str | None = None
+    settings: dict[str, Any] | None = None
+    rows: int | None = None
+    energy_joules: float | None = None
+    energy_from: str | None = None
+    crosstune: str | None = None
+    versions: dict[str, str] | None = None
+    hardware: dict[str, Any] | None = None
+    time: str | None = None
 
     @property
     def contestant(self) -> str:
@@ -87,7 +99,7 @@ def read_records(path: str | Path) -> tuple[Record, ...]:
     found: list[Record] = []
     for batches in latest.values():
         whole = [batch for batch in batches.values() if len(batch) == int(batch[0].get("lines", len(batch)))]
-        for entry in whole[-1] if whole else ():
+        for entry in max(whole, key=lambda batch: str(batch[0].get("time")), default=()):
             fields: dict[str, Any] = {name: entry.get(name) for name in Record.__dataclass_fields__}
             found.append(Record(**fields))
     if not found:
@@ -98,7 +110,7 @@ def read_records(path: str | Path) -> tuple[Record, ...]:
 @dataclass(frozen=True)
 class Cell:
     """One contestant on one task. mean, sd (over seeds, n - 1; None for one seed), and the percentile bootstrap
-    interval of the mean over seeds (None below three); seconds, peak_mib: means over seeds."""
+    interval of the mean over seeds (None below three); seconds, peak_mib, joules: means over the seeds that have one."""
 
     task: str
     contestant: str
@@ -112,14 +124,16 @@ class Cell:
     error: float | None
     seconds: float | None
     peak_mib: float | None
+    joules: float | None = None
     best: bool = False
     note: str | None = None
 
 
 @dataclass(frozen=True)
 class SweepTable:
-    """tasks: rows; contestants: columns, best average rank first. ranks: average rank over the tasks on which every
-    contestant has a figure (``ranked``). left_out: jobs by what became of them, other than "ok"."""
+    """tasks: rows; contestants: columns, best average rank first, those without one last. ranks: average rank over the
+    tasks on which every ranked contestant has a figure (``ranked``), over the tasks of a data set first. left_out: jobs by what became of them, other than
+    "ok"."""
 
     protocol: str
     split: str
@@ -159,6 +173,8 @@ def selected(
     mine = [r for r in every if r.protocol == protocol]
     split = split or ("test" if any(r.split == "test" for r in mine) else "validation")
     kept = [r for r in mine if r.split == split and (r.metric == metric if metric else r.primary)]
+    # not as jobs happened to end; of several jobs with the same seed the latest counts
+    kept.sort(key=lambda r: (r.task, r.contestant, r.seed, str(r.time), r.job))
     if not kept:
         have = sorted({f"{r.protocol}/{r.split}/{r.metric}" for r in every if r.split})
         raise DataError(
@@ -181,8 +197,8 @@ def table_of(
     for record in kept:
         groups.setdefault((record.task, record.contestant), []).append(record)
     cells = [_cell(task, name, groups[task, name]) for task in tasks for name in names if (task, name) in groups]
-    ranks, ranked = _ranks(cells, tasks, names)
-    order = tuple(sorted(names, key=lambda name: (ranks.get(name, math.inf), names.index(name))))
+    ranks_, ranked = _ranks(cells, tasks, names)
+    order = tuple(sorted(names, key=lambda name: (ranks_.get(name, math.inf), names.index(name))))
     best: dict[str, float] = {}
     for cell in cells:
         if cell.error is not None:
@@ -195,8 +211,17 @@ def table_of(
     if any(r.selected_on == "test" for r in kept):
         notes.append("checkpoints were selected on the test rows (protocol " + protocol + "): figures are optimistic")
     if len(ranked) < len(tasks) and len(names) > 1:
-        notes.append(f"ranks are over the {len(ranked)} of {len(tasks)} tasks on which every contestant has a figure")
-    return SweepTable(protocol, split, tasks, order, tuple(cells), ranks, ranked, dict(left_out), tuple(notes))
+        who = "every contestant" if len(ranks_) == len(names) else "every ranked contestant"
+        notes.append(f"ranks are over the {len(ranked)} of {len(tasks)} tasks on which {who} has a figure")
+    doubled = len({(r.task, r.contestant, r.seed, r.job) for r in kept}) - len(
+        {(r.task, r.contestant, r.seed) for r in kept}
+    )
+    if doubled:
+        notes.append(f"{doubled} figures were made again with another budget or other settings; the latest count")
+    absent = [name for name in names if ranks_ and name not in ranks_]
+    if absent:
+        notes.append(f"not ranked, with figures on too few tasks: {', '.join(absent)}")
+    return SweepTable(protocol, split, tasks, order, tuple(cells), ranks_, ranked, dict(left_out), tuple(notes))
 
 
 def _cell(task: str, contestant: str, records: list[Record]) -> Cell:
@@ -206,7 +231,7 @@ def _cell(task: str, contestant: str, records: list[Record]) -> Cell:
     if not by_seed:
         return Cell(
             task, contestant, first.role, str(first.metric), (), None, None, None, None, None, None, None,
-            note=first.note,
+            None, note=first.note,
         )  # fmt: skip
     values = [float(by_seed[s].value or 0.0) for s in seeds]
     errors = [float(by_seed[s].error or 0.0) for s in seeds]
@@ -215,12 +240,18 @@ def _cell(task: str, contestant: str, records: list[Record]) -> Cell:
         task, contestant, first.role, str(first.metric), seeds, math.fsum(values) / len(values),
         float(np.std(values, ddof=1)) if len(values) > 1 else None, low, high, math.fsum(errors) / len(errors),
         _mean(by_seed[s].seconds for s in seeds), _mean(by_seed[s].peak_mib for s in seeds),
+        _mean(by_seed[s].energy_joules for s in seeds),
     )  # fmt: skip
 
 
 def _even(error: float) -> float:
     """Twelve digits: means reached by other sums differ by rounding, and that is a tie, not a lead."""
     return float(f"{error:.12g}")
+
+
+def errors_of(cells: Iterable[Cell]) -> dict[tuple[str, str], float]:
+    """(task, contestant) -> mean error over seeds, of the cells that have one."""
+    return {(c.task, c.contestant): _even(c.error) for c in cells if c.error is not None and math.isfinite(c.error)}
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -231,86 +262,46 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def _ranks(
     cells: list[Cell], tasks: tuple[str, ...], names: tuple[str, ...]
 ) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Average rank by error, 1 is best, equal errors share a rank; over the tasks where all contestants have one."""
-    errors = {(c.task, c.contestant): c.error for c in cells if c.error is not None}
-    common = tuple(task for task in tasks if all((task, name) in errors for name in names))
+    """Average rank by error, 1 is best, equal errors share a rank; over the tasks where all who take part have one."""
+    errors = errors_of(cells)
+    taking, common = entrants(errors, tasks, names)
     if not common:
         return {}, ()
-    table = np.array([rankdata([_even(errors[task, name]) for name in names]) for task in common])
-    return {name: float(rank) for name, rank in zip(names, table.mean(axis=0))}, common
+    placed = ranks_by_data_set(errors, common, taking)
+    return {name: float(rank) for name, rank in zip(taking, placed.mean(axis=0))}, common
+
+
+def ranks_by_data_set(
+    errors: dict[tuple[str, str], float], tasks: Sequence[str], names: Sequence[str]
+) -> np.ndarray:
+    """Ranks within each task, averaged over the tasks of a data set (it and its variants with fewer training rows are
+    one thing to average over and to test with, not three): (data sets in order of name, contestants)."""
+    placed = ranks(np.array([[errors[task, name] for name in names] for task in tasks]))
+    groups: dict[str, list[int]] = {}
+    for row, task in enumerate(tasks):
+        groups.setdefault(data_set_of(task), []).append(row)
+    return np.array([placed[groups[name]].mean(axis=0) for name in sorted(groups)])
+
+
+def entrants(
+    errors: dict[tuple[str, str], float], tasks: Sequence[str], names: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Who takes part in ranks and tests, and the tasks on which all of them have an error.
+
+    A contestant that fits a few tasks only (a floor for series) would leave next to none: while the common tasks are
+    less than half of all, the contestant with the fewest steps back, the last by name of several.
+    """
+    taking = list(names)
+    while taking:
+        common = tuple(task for task in tasks if all((task, name) in errors for name in taking))
+        if 2 * len(common) >= len(tasks) or len(taking) <= 1:
+            return tuple(taking), common
+        taking.remove(min(reversed(sorted(taking)), key=lambda name: sum((task, name) in errors for task in tasks)))
+    return (), ()
 
 
 def _marked(cell: Cell, best: float | None) -> Cell:
-    from dataclasses import replace
-
     return replace(cell, best=cell.error is not None and _even(cell.error) == best)
-
-
-# -- showing ---------------------------------------------------------------------------------------------------------
-
-
-def spread(cell: Cell) -> str:
-    """ "0.0123 ± 0.0004 [0.0119, 0.0127]", as much of it as there is."""
-    if cell.mean is None:
-        return cell.note or "none"
-    text = number(cell.mean)
-    if cell.sd is not None:
-        text += f" ± {number(cell.sd)}"
-    if cell.low is not None and cell.high is not None:
-        text += f" [{number(cell.low)}, {number(cell.high)}]"
-    return text
-
-
-def cost(cell: Cell) -> str:
-    parts = [seconds(cell.seconds)] if cell.seconds is not None else []
-    if cell.peak_mib is not None:
-        parts.append(f"{cell.peak_mib:,.0f} MiB")
-    return ", ".join(parts)
-
-
-def render_table(table: SweepTable) -> str:
-    """Plain text: one block per task, best first, then the average ranks."""
-    lines = [f"protocol {table.protocol}, {table.split}; mean ± sd over seeds [95 % bootstrap interval over seeds]"]
-    width = max(len(name) for name in table.contestants)
-    for task in table.tasks:
-        mine = [c for c in table.cells if c.task == task]
-        mine.sort(key=lambda c: math.inf if c.error is None else c.error)
-        lines += ["", f"{task}  ({mine[0].metric})"]
-        cells = [spread(c) for c in mine]
-        wide = max(len(text) for text in cells)
-        for cell, text in zip(mine, cells):
-            mark = "*" if cell.best else " "
-            seeds = f"{len(cell.seeds)} seed{'s' * (len(cell.seeds) != 1)}"
-            lines.append(f"{mark} {cell.contestant:{width}}  {text:{wide}}  {seeds}  {cost(cell)}".rstrip())
-    if len(table.ranks) > 1:
-        lines += ["", f"average rank over {len(table.ranked)} task{'s' * (len(table.ranked) != 1)}"]
-        lines += [f"  {name:{width}}  {table.ranks[name]:.2f}" for name in table.contestants]
-    if table.left_out:
-        lines += ["", "without a score: " + ", ".join(f"{n} {state}" for state, n in sorted(table.left_out.items()))]
-    lines += [f"note: {note}" for note in table.notes]
-    return "\n".join(lines)
-
-
-def render_csv(table: SweepTable) -> str:
-    """One line per cell."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    names = [n for n in Cell.__dataclass_fields__ if n not in ("best", "note")]
-    writer.writerow(["protocol", "split", *names, "rank"])
-    for cell in table.cells:
-        row = asdict(cell) | {"seeds": " ".join(map(str, cell.seeds))}
-        writer.writerow([table.protocol, table.split, *(row[n] for n in names), table.ranks.get(cell.contestant)])
-    return out.getvalue()
-
-
-def render_html(table: SweepTable) -> str:
-    """One page, offline, no scripts."""
-    from importlib.resources import files
-
-    from markupsafe import Markup
-
-    css = Markup((files("crosstune.report") / "templates" / "report.css").read_text(encoding="utf-8"))
-    return environment().get_template("sweep.html.j2").render(table=table, css=css, spread=spread, cost=cost)
 
 
 def write_text(path: str | Path, text: str) -> None:

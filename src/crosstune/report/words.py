@@ -71,6 +71,16 @@ def seconds(value: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def energy(joules: float | None) -> str:
+    """ "850 J", "12.3 kJ", "1.20 MJ"; a dash where the machine did not tell."""
+    if joules is None:
+        return "\u2013"
+    for size, unit, places in ((1e6, "MJ", 2), (1e3, "kJ", 1)):
+        if joules >= size:
+            return f"{joules / size:.{places}f} {unit}"
+    return f"{joules:.0f} J" if joules >= 10 else f"{joules:.1f} J"
+
+
 def short(text: str, longest: int = 60) -> str:
     """One printable line, cut in the middle if too long (XML and terminals have no use for control characters)."""
     text = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())

@@ -22,9 +22,12 @@ from crosstune.experiment.request import Request, TaskChoice
 from crosstune.experiment.sealed import reveal
 from crosstune.experiment.sitting import silent
 from crosstune.experiment.source import source_bank_and_origin
-from crosstune.experiment.sweep.jobs import Job
+from crosstune.experiment.sweep.energy import Energy
+from crosstune.experiment.sweep.jobs import Job, task_of
 from crosstune.experiment.sweep.memory import Peak
+from crosstune.methods import get_method
 from crosstune.metrics import get_metric
+from crosstune.nn.devices import resolve_device
 from crosstune.runs.folder import RunFolder, claim
 
 JOBS = "jobs"
@@ -43,7 +46,8 @@ def run_job(
     folder = RunFolder(Path(out) / JOBS / job.key)
     request = job.request()
     _await_predecessor(folder)
-    with Peak() as peak:
+    begun = (folder.path / "run.json").exists()
+    with Energy(_gpus(request)) as energy, Peak() as peak:
         folder = _prepared(folder, request)
         record = folder.record()
         if record["status"] != "complete":
@@ -53,9 +57,13 @@ def run_job(
         fitted = any(e["role"] != "floor" or e["status"] == "ok" for e in record["arms"].values())
         if opens_test and fitted and not _test_is_scored(record):
             record = reveal(folder.path, again=bool(record["reveals"]), notify=notify).record()
-    cost = record.get("cost") or {}
+    cost = dict(record.get("cost") or {})
     if peak.mib > float(cost.get("peak_mib") or 0.0):
-        record = folder.update(cost={"peak_mib": peak.mib})
+        cost["peak_mib"] = peak.mib
+    if not begun:  # a job in several sittings has lost what a kill kept from being written
+        cost |= {"energy_joules": energy.joules, "energy_from": energy.source}
+    if cost != record.get("cost"):
+        record = folder.update(cost=cost)
     return records_of(job, record)
 
 
@@ -76,6 +84,14 @@ def _await_predecessor(folder: RunFolder) -> None:
             time.sleep(_PAUSE)
         except OSError:
             return  # whoever writes next says what is wrong
+
+
+def _gpus(request: Request) -> list[str]:
+    """Ids of the NVIDIA devices that a job computes on."""
+    if request.only_floors:
+        return []
+    device = resolve_device(request.device)
+    return [f"GPU-{torch.cuda.get_device_properties(device).uuid}"] if device.type == "cuda" else []
 
 
 def _prepared(folder: RunFolder, request: Request) -> RunFolder:
@@ -135,11 +151,17 @@ def kept_backbone(request: Request) -> Backbone:
 
 
 def head_of(job: Job) -> dict[str, Any]:
-    """What every record of a job begins with."""
+    """What every record of a job begins with. control, weights: of a method, None for floors."""
+    task = task_of(job)
+    method = get_method(job.contestant) if job.role == "method" else None
     return {
-        "job": job.key, "suite": job.task.split("/")[0], "task": job.task, "method": job.contestant, "role": job.role,
+        "job": job.key, "suite": job.task.split("/")[0], "task": job.task, "modality": task.modality,
+        "kind": task.kind, "method": job.contestant, "role": job.role,
+        "control": None if method is None else method.role == "control",
+        "weights": None if method is None else job.settings.get("weights", method.weights),
         "backbone": job.backbone, "seed": job.seed, "protocol": job.protocol, "budget": job.budget,
-        "limit": dict(job.limit) or None, "data": job.origin, "crosstune": crosstune.__version__,
+        "settings": dict(job.settings) or None, "limit": dict(job.limit) or None, "data": job.origin,
+        "crosstune": crosstune.__version__,
     }  # fmt: skip
 
 
@@ -147,10 +169,13 @@ def records_of(job: Job, record: dict[str, Any]) -> list[dict[str, Any]]:
     """One entry per score of a finished run; one without a value where there is none, with its reason."""
     arms = record["arms"]
     name, arm = next(iter(arms.items())) if arms else ("", {})
+    cost = record.get("cost") or {}
     common = head_of(job) | {
         "status": arm.get("status", "failed"), "note": arm.get("note") or None, "seconds": arm.get("seconds"),
-        "run_seconds": record["budget"]["used"], "peak_mib": (record.get("cost") or {}).get("peak_mib"),
+        "run_seconds": record["budget"]["used"], "peak_mib": cost.get("peak_mib"),
+        "energy_joules": cost.get("energy_joules"), "energy_from": cost.get("energy_from"),
         "steps": arm.get("steps"), "stopped_by": arm.get("stopped_by"), "versions": record["versions"],
+        "hardware": record.get("hardware"),
     }  # fmt: skip
     lines = []
     for entry in record.get("scores") or ():
@@ -180,8 +205,9 @@ def without_score(metric: str | None) -> dict[str, Any]:
 def failed(job: Job, status: str, note: str) -> list[dict[str, Any]]:
     """The record of a job that has no run to speak of."""
     plain = {
-        "status": status, "note": note, "seconds": None, "run_seconds": None, "peak_mib": None, "steps": None,
-        "stopped_by": None, "versions": None,
+        "status": status, "note": note, "seconds": None, "run_seconds": None, "peak_mib": None,
+        "energy_joules": None, "energy_from": None, "steps": None, "stopped_by": None, "versions": None,
+        "hardware": None,
     }  # fmt: skip
     return [head_of(job) | plain | without_score(None)]
 

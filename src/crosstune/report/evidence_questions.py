@@ -1,0 +1,59 @@
+"""What the page of evidence asks, and the form of its answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crosstune.report.groups import ALL
+from crosstune.report.paired import Relative
+
+OURS, PLAIN, SCRATCH = "recraft", "finetune", "scratch"
+BEST_FLOOR = "best floor"
+BEST_METHOD = "best method"
+
+@dataclass(frozen=True)
+class Question:
+    """asks: whether ``first`` has a lower error than ``second``: each a method, the best floor or the best method."""
+
+    key: str
+    asks: str
+    first: str
+    second: str
+
+
+QUESTIONS = (
+    Question("transfer", "Does transfer beat training from scratch?", OURS, SCRATCH),
+    Question("plain-transfer", "Does plain fine-tuning beat training from scratch?", PLAIN, SCRATCH),
+    Question("alignment", "Does alignment beat no alignment at equal time?", OURS, "no-align"),
+    Question("distortion", "Does minimising distortion beat leaving it out at equal time?", OURS, "no-distortion"),
+    Question("tokens", "Does aligning tokens beat matching their means?", OURS, "mean-match"),
+    Question("pretraining", "Does pretraining beat the same weights shuffled?", OURS, "shuffled"),
+    Question("plain", "Does RECRAFT beat plain fine-tuning?", OURS, PLAIN),
+    Question("floor", "Does RECRAFT beat the best floor?", OURS, BEST_FLOOR),
+    Question("any-floor", "Does anything beat the best floor?", BEST_METHOD, BEST_FLOOR),
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """parts: part of the tasks ("all", a share, a kind of data) -> the difference there; empty when the question was
+    not measured, for the reason in ``missing``."""
+
+    question: Question
+    first: str
+    second: str
+    parts: dict[str, Relative]
+    missing: str = ""
+
+    @property
+    def overall(self) -> Relative | None:
+        return self.parts.get(ALL)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A line that was set beforehand. answer: "yes", "no" or "not measured"; numbers: why."""
+
+    line: str
+    answer: str
+    numbers: str

@@ -1,0 +1,53 @@
+"""Answers as sentences. Every outcome has its own, those against us as plain as the others."""
+
+from __future__ import annotations
+
+from crosstune.report.evidence_questions import BEST_FLOOR, BEST_METHOD, Answer
+from crosstune.report.paired import FEWEST_DATA_SETS, FEWEST_TO_DECIDE, Relative
+from crosstune.report.relative_words import percent, percent_interval, record, sample
+
+NOT_MEASURED = "not measured"
+
+
+def verdict(found: Relative | None) -> str:
+    """ "yes", "no", "not decided" or "not measured": whether the first of the two is better."""
+    if found is None or found.value is None:
+        return NOT_MEASURED
+    return {-1: "yes", 1: "no", 0: "not decided"}[found.decided]
+
+
+def sentence(answer: Answer) -> str:
+    """The answer over all tasks."""
+    found = answer.overall
+    if found is None or found.value is None:
+        return f"Not measured: {answer.missing or 'no task and seed that both have'}."
+    return f"{verdict(found).capitalize()}: {compared(found)}"
+
+
+def compared(found: Relative) -> str:
+    """ "the error of a is lower than that of b by 12.3 % on average, 95 % interval ... (n; won, tied, lost)." """
+    assert found.value is not None
+    first, second = noun(found.a), noun(found.b)
+    over = f"({sample(found)}; {record(found)})"
+    if found.value == 0:
+        size = f"the error of {first} equals that of {second} on average"
+    else:
+        way = "lower" if found.value < 0 else "higher"
+        size = f"the error of {first} is {way} than that of {second} by {percent(abs(found.value), sign=False)} on average"
+    if found.low is None or found.high is None:
+        return f"{size} {over}; fewer than {FEWEST_DATA_SETS} data sets allow no interval."
+    span = f"95 % interval of the difference {percent_interval(found.low, found.high)}"
+    if found.low <= 0 <= found.high:
+        return f"{size}, and the {span} has zero in it {over}."
+    if not found.decided:
+        return f"{size}, {span} {over}; fewer than {FEWEST_TO_DECIDE} data sets decide nothing."
+    return f"{size}, {span} {over}."
+
+
+def noun(contestant: str) -> str:
+    """A contestant as a sentence has it, without its backbone, which the heading names."""
+    if contestant == BEST_FLOOR:
+        return "the best floor of each task"
+    if contestant == BEST_METHOD:
+        return "the best method of each task"
+    return contestant.partition(" (")[0]

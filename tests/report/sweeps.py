@@ -1,4 +1,4 @@
-"""Records of sweeps by formula: the error of a contestant is a factor times the task's own, with a spread over seeds."""
+"""Records of sweeps by formula: a contestant has a factor times the task's own error, with a spread over seeds."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def by_factor(factors: Mapping[str, float], *, noise: float = 0.02) -> Error:
 
 
 def lines(
-    factors: Mapping[str, float] = FACTORS, *, data_sets: Iterable[str] = DATA_SETS, shares: Iterable[int] = (100, 30, 10),
-    seeds: Iterable[int] = (0, 1, 2), splits: Iterable[str] = ("validation", "test"), error: Error | None = None,
-    **more: Any,
+    factors: Mapping[str, float] = FACTORS, *, data_sets: Iterable[str] = DATA_SETS,
+    shares: Iterable[int] = (100, 30, 10), seeds: Iterable[int] = (0, 1, 2),
+    splits: Iterable[str] = ("validation", "test"), error: Error | None = None, **more: Any,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """One line per task, method, seed and split. ``error`` giving None makes a failed job."""
     error = error or by_factor(factors)
@@ -57,7 +57,13 @@ def lines(
                         "hardware": {"cpu": "Abacus", "cores": 2, "threads": 1, "device": "cpu"},
                     }  # fmt: skip
                     if None in values:
-                        empty = {"split": None, "value": None, "error": None, "status": "failed", "note": "out of paper"}
+                        empty = {
+                            "split": None,
+                            "value": None,
+                            "error": None,
+                            "status": "failed",
+                            "note": "out of paper",
+                        }
                         found.append(shared | empty | {"line": 0, "lines": 1} | more)
                         continue
                     for i, (split, value) in enumerate(zip(splits, values)):

@@ -138,6 +138,8 @@ def test_all_tied_is_zero_with_an_interval_of_zero() -> None:
 
 def test_few_data_sets_decide_nothing() -> None:
     for count, low, decided in ((3, None, 0), (5, -0.5, 0), (6, -0.5, -1)):
-        found = relative("a", flat({f"s/{i}": 1.0 for i in range(count)}), "b", flat({f"s/{i}": 2.0 for i in range(count)}))
+        found = relative(
+            "a", flat({f"s/{i}": 1.0 for i in range(count)}), "b", flat({f"s/{i}": 2.0 for i in range(count)})
+        )
         assert found.low == (None if low is None else pytest.approx(low))
         assert found.decided == decided

@@ -1,4 +1,4 @@
-"""What a sweep's table is worth: ranks and tests over data sets, alignment, parts, costs, gaps, origins; every format."""
+"""What a sweep's table is worth: ranks and tests, alignment, parts, costs, gaps, origins; in every format."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def test_costs_and_origins(found: Analysis) -> None:
     assert source.hardware == ("Abacus, 2 cores, 1 thread a job, cpu",)
     assert source.versions == {"numpy": ("2.1",), "torch": ("2.0",)}
     assert source.commands == (
-        "crosstune bench run lab --methods recraft,no-align --tasks apple,birch --backbones twin --seeds 3 --budget 20s "
-        "--protocol clean --scale small --set align.space=means --threads 1 --out sweep",
+        "crosstune bench run lab --methods recraft,no-align --tasks apple,birch --backbones twin --seeds 3 "
+        "--budget 20s --protocol clean --scale small --set align.space=means --threads 1 --out sweep",
     )
     assert "500 J" in render_text(found)
 
@@ -141,7 +141,9 @@ def test_what_failed_is_said_with_its_reason(tmp_path: Path) -> None:
     for text in (render_text(found), render_markdown(found), render_html(found)):
         assert "out of paper" in text
     rows = list(csv.DictReader(io.StringIO(render_csv(found))))
-    assert [r["note"] for r in rows if (r["task"], r["contestant"]) == ("lab/apple", "linear")] == ["failed: out of paper"]
+    assert [r["note"] for r in rows if (r["task"], r["contestant"]) == ("lab/apple", "linear")] == [
+        "failed: out of paper"
+    ]
 
 
 def test_a_contestant_that_fits_little_is_left_out_of_ranks_and_named(tmp_path: Path) -> None:

@@ -135,7 +135,9 @@ def table(
 
     if records is not None:
         if diagram:
-            raise UsageError("--diagram draws our own contestants", fix=f"crosstune bench table {records} --diagram ...")
+            raise UsageError(
+                "--diagram draws our own contestants", fix=f"crosstune bench table {records} --diagram ..."
+            )
         shown, texts = sweeping.beside_published([records], suite=out, protocol=protocol, split=split)
     else:
         shown, texts = sweeping.analysed(

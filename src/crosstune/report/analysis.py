@@ -159,9 +159,7 @@ def among(
     return {task: by_seed for task, by_seed in errors.get(name, {}).items() if task in wanted}
 
 
-def alignment(
-    errors: Mapping[str, Mapping[str, Mapping[int, float]]], tasks: Iterable[str]
-) -> tuple[Relative, ...]:
+def alignment(errors: Mapping[str, Mapping[str, Mapping[int, float]]], tasks: Iterable[str]) -> tuple[Relative, ...]:
     """The full method against itself without stage 1, per backbone; nothing where one of them is missing."""
     wanted = tuple(tasks)
     found = [

@@ -26,7 +26,6 @@ from crosstune.report.sweep import Record, read_records, selected
 CONTROLS = {"scratch", "shuffled", "no-align", "no-alignment", "no-distortion", "mean-match"}
 
 
-
 @dataclass(frozen=True)
 class Case:
     """The answers for one backbone. ranks: of the methods on it and the best floor."""

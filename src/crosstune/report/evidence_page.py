@@ -52,8 +52,8 @@ def _opening(found: Evidence) -> list[str]:
     table, source = found.analysis.table, found.analysis.provenance
     return [
         "# Does it help?", "",
-        f"Written by `crosstune bench evidence` from the records of {count(source.jobs, 'job')} and nothing else: every "
-        f"sentence follows from the numbers below it. Protocol {md(table.protocol)}, {md(table.split)} rows, "
+        f"Written by `crosstune bench evidence` from the records of {count(source.jobs, 'job')} and nothing else: "
+        f"every sentence follows from the numbers below it. Protocol {md(table.protocol)}, {md(table.split)} rows, "
         f"{count(len(table.tasks), 'task')}, budget per job {md(listed(list(source.budgets)) or 'not recorded')}, "
         f"{count(len(source.seeds), 'seed')}. A lower error is better; intervals are of 95 %.", "",
     ]  # fmt: skip
@@ -79,7 +79,8 @@ def _parts(case: Case, several: bool) -> list[str]:
         lines += [*_shares(answer), ""]
         if rows:
             lines += grid(
-                ["tasks", "answer", "relative difference", "95 % interval", "data sets", "tasks", "won / tied / lost", "p"],
+                ["part", "answer", "relative difference", "95 % interval", "data sets", "tasks", "won / tied / lost",
+                 "p"],
                 rows,
             )  # fmt: skip
     return lines
@@ -93,7 +94,9 @@ def _shares(answer: Answer) -> list[str]:
         part = answer.parts.get(share_name(share))
         if part is None and share == 100:
             part = None if any(share_name(s) in answer.parts for s in SHARES) else answer.parts.get(ALL)
-        text = f"{verdict(part)}: {compared(part)}" if part is not None and part.value is not None else NOT_MEASURED + "."
+        text = (
+            f"{verdict(part)}: {compared(part)}" if part is not None and part.value is not None else NOT_MEASURED + "."
+        )
         said.append(f"- At {share} % of the training rows: {md(text)}")
     return said
 
@@ -102,7 +105,8 @@ def _row(name: str, each: Relative) -> list[str]:
     value = "\u2013" if each.value is None else percent(each.value)
     return [
         md(name), verdict(each), value, md(percent_interval(each.low, each.high)) or "too few data sets",
-        str(each.data_sets), str(each.tasks), f"{each.win} / {each.tie} / {each.loss}", p_value(each.p).removeprefix("p = ").replace("p < ", "&lt; "),
+        str(each.data_sets), str(each.tasks), f"{each.win} / {each.tie} / {each.loss}",
+        p_value(each.p).removeprefix("p = ").replace("p < ", "&lt; "),
     ]  # fmt: skip
 
 
@@ -111,9 +115,7 @@ def _targets(case: Case, several: bool) -> list[str]:
     return [*_heading("Lines set beforehand", several), *grid(["line", "reached", "numbers"], rows, left=3)]
 
 
-def _ranks(
-    case: Case, found: Evidence, target: Path, mark: str, several: bool, texts: dict[str, str]
-) -> list[str]:
+def _ranks(case: Case, found: Evidence, target: Path, mark: str, several: bool, texts: dict[str, str]) -> list[str]:
     lines = _heading("Ranks, tests and costs", several)
     if case.ranks is None:
         return [*lines, "Not measured: fewer than two contestants have figures on the same tasks.", ""]
@@ -193,4 +195,3 @@ def _source(found: Evidence, name: str) -> list[str]:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "body"
-

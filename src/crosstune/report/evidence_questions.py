@@ -11,6 +11,7 @@ OURS, PLAIN, SCRATCH = "recraft", "finetune", "scratch"
 BEST_FLOOR = "best floor"
 BEST_METHOD = "best method"
 
+
 @dataclass(frozen=True)
 class Question:
     """asks: whether ``first`` has a lower error than ``second``: each a method, the best floor or the best method."""

@@ -15,7 +15,9 @@ BEST_RANK = (
     "fine-tuning excluding zero"
 )
 LOW_DATA_SHARE = 0.8
-LOW_DATA = f"RECRAFT beats training from scratch on at least {100 * LOW_DATA_SHARE:.0f} % of the tasks at 10 % of the data"
+LOW_DATA = (
+    f"RECRAFT beats training from scratch on at least {100 * LOW_DATA_SHARE:.0f} % of the tasks at 10 % of the data"
+)
 
 
 def targets(ours: str, ranks: Standing | None, answers: Sequence[Answer]) -> tuple[Target, ...]:
@@ -49,4 +51,3 @@ def _low_data(transfer: Answer | None) -> Target:
         f"beyond the spread over seeds: {record(found)}"
     )
     return Target(LOW_DATA, "yes" if found.lower >= LOW_DATA_SHARE * found.tasks else "no", numbers)
-

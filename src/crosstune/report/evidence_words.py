@@ -33,7 +33,9 @@ def compared(found: Relative) -> str:
         size = f"the error of {first} equals that of {second} on average"
     else:
         way = "lower" if found.value < 0 else "higher"
-        size = f"the error of {first} is {way} than that of {second} by {percent(abs(found.value), sign=False)} on average"
+        size = (
+            f"the error of {first} is {way} than that of {second} by {percent(abs(found.value), sign=False)} on average"
+        )
     if found.low is None or found.high is None:
         return f"{size} {over}; fewer than {FEWEST_DATA_SETS} data sets allow no interval."
     span = f"95 % interval of the difference {percent_interval(found.low, found.high)}"

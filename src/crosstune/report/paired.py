@@ -1,16 +1,16 @@
 """How much two contestants differ, paired by task and seed, over data sets whose errors are on different scales.
 
 The relative difference of errors a and b is d = (a - b) / max(|a|, |b|), in [-1, 1] for errors that are not negative.
-Below zero a is better, and -0.2 reads "the error of a is lower by 20 %". Why this form: an error of 0.3 on one task and of
-40 on another must count alike; d is antisymmetric, so that it does not matter who is called a; it is defined where one
-error is zero (d is 1 or -1) or both are (d is 0), where the logarithm of the ratio needs a floor, and the floor would
-decide the mean; and no task can outweigh the others.
+Below zero a is better, and -0.2 reads "the error of a is lower by 20 %". Why this form: an error of 0.3 on one task
+and of 40 on another must count alike; d is antisymmetric, so that it does not matter who is called a; it is defined
+where one error is zero (d is 1 or -1) or both are (d is 0), where the logarithm of the ratio needs a floor, and the
+floor would decide the mean; and no task can outweigh the others.
 
-A data set and its variants with fewer training rows (``-30``, ``-10``) are not independent: d is averaged within a data
-set first, and data sets are what is resampled and tested. The interval is that of a hierarchical bootstrap: data sets are
-drawn with replacement, then, within each task of a drawn data set, seeds, the same ones for both sides. Test rows are
-held fixed. Drawing both levels with replacement counts the spread over seeds a little twice: the interval errs towards
-too wide.
+A data set and its variants with fewer training rows (``-30``, ``-10``) are not independent: d is averaged within a
+data set first, and data sets are what is resampled and tested. The interval is that of a hierarchical bootstrap: data
+sets are drawn with replacement, then, within each task of a drawn data set, seeds, the same ones for both sides. Test
+rows are held fixed. Drawing both levels with replacement counts the spread over seeds a little twice: the interval
+errs towards too wide.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from crosstune.report.statistics import even, wilcoxon
+from crosstune.report.statistics import DIGITS, even, wilcoxon
 from crosstune.seeding import derive_seed
 
 LEVEL = 0.95
@@ -39,8 +39,9 @@ Errors = Mapping[str, Mapping[int, float]]  # task -> seed -> error
 
 @dataclass(frozen=True)
 class Relative:
-    """The relative difference of a to b: mean over data sets of d. low, high: 95 %, None below four data sets. p: Wilcoxon over data sets. win, tie, loss: tasks, by the interval over seeds of
-    the task's own difference (``task_outcome``). lower, equal, higher: tasks by mean errors alone."""
+    """The relative difference of a to b: mean over data sets of d. low, high: 95 %, None below four data sets. p:
+    Wilcoxon over data sets. win, tie, loss: tasks, by the interval over seeds of the task's own difference
+    (``task_outcome``). lower, equal, higher: tasks by mean errors alone."""
 
     a: str
     b: str
@@ -159,15 +160,15 @@ def relative(name_a: str, a: Errors, name_b: str, b: Errors) -> Relative:
 
 
 def _interval(groups: Mapping[str, list[_Task]]) -> tuple[float, float] | None:
-    """Percentile interval of the hierarchical bootstrap. The draws depend on the number of data sets, tasks and seeds
-    alone: neither order nor names of the contestants matter."""
+    """Percentile interval of the hierarchical bootstrap. Neither the order of the records nor the names of the
+    contestants change the draws, nor which of the two is called a."""
     if len(groups) < FEWEST_DATA_SETS:
         return None
     rng = np.random.default_rng(derive_seed(0, "data sets"))
     drawn = np.stack([_resampled(tasks, rng) for tasks in groups.values()])  # (data sets, resamples), seeds drawn
-    which = rng.integers(0, len(drawn), (RESAMPLES, len(drawn)))
-    row = rng.integers(0, RESAMPLES, (RESAMPLES, len(drawn)))  # a data set drawn twice has its seeds drawn twice
-    means = even(drawn[which, row].mean(axis=1))
+    which = rng.integers(0, len(drawn), (len(drawn), RESAMPLES))
+    row = rng.integers(0, RESAMPLES, (len(drawn), RESAMPLES))  # a data set drawn twice has its seeds drawn twice
+    means = np.round(drawn[which, row].sum(axis=0) / len(drawn), DIGITS)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
@@ -176,6 +177,11 @@ def _resampled(tasks: Sequence[_Task], rng: np.random.Generator) -> np.ndarray:
     """The data set's mean relative difference with seeds drawn anew, (resamples,)."""
     total = np.zeros(RESAMPLES)
     for task in tasks:
-        seeds = rng.integers(0, len(task.a), (RESAMPLES, len(task.a)))
-        total += relative_difference(task.a[seeds].mean(axis=1), task.b[seeds].mean(axis=1))
+        if np.ptp(task.a) == 0 and np.ptp(task.b) == 0:
+            total += task.difference
+            continue
+        seeds = rng.integers(0, len(task.a), (len(task.a), RESAMPLES))
+        a, b = task.a[seeds].sum(axis=0), task.b[seeds].sum(axis=0)
+        size = np.maximum(np.abs(a), np.abs(b))
+        total += np.divide(a - b, size, out=np.zeros(RESAMPLES), where=size > 0)
     return total / len(tasks)

@@ -1,9 +1,9 @@
 """Tests over many data sets: average ranks, Friedman, Wilcoxon with Holm's correction, critical differences, cliques.
 
-Everything takes a table of errors, (data sets, contestants), lower is better, without gaps. The recipe is that of Demsar
-(Statistical comparisons of classifiers over multiple data sets, JMLR 7, 2006); the cliques come from pairwise tests
-(Benavoli, Corani and Mangili, JMLR 17, 2016: the mean-ranks test of a pair depends on who else takes part, a signed-rank
-test does not), the critical difference of Nemenyi is shown beside them.
+Everything takes a table of errors, (data sets, contestants), lower is better, without gaps. The recipe is that of
+Demsar (Statistical comparisons of classifiers over multiple data sets, JMLR 7, 2006); the cliques come from pairwise
+tests (Benavoli, Corani and Mangili, JMLR 17, 2016: the mean-ranks test of a pair depends on who else takes part, a
+signed-rank test does not), the critical difference of Nemenyi is shown beside them.
 """
 
 from __future__ import annotations

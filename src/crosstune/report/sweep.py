@@ -110,7 +110,7 @@ def read_records(path: str | Path) -> tuple[Record, ...]:
 @dataclass(frozen=True)
 class Cell:
     """One contestant on one task. mean, sd (over seeds, n - 1; None for one seed), and the percentile bootstrap
-    interval of the mean over seeds (None below three); seconds, peak_mib, joules: means over the seeds that have one."""
+    interval of the mean over seeds (None below three); seconds, peak_mib, joules: means over seeds that have one."""
 
     task: str
     contestant: str
@@ -132,8 +132,8 @@ class Cell:
 @dataclass(frozen=True)
 class SweepTable:
     """tasks: rows; contestants: columns, best average rank first, those without one last. ranks: average rank over the
-    tasks on which every ranked contestant has a figure (``ranked``), over the tasks of a data set first. left_out: jobs by what became of them, other than
-    "ok"."""
+    tasks on which every ranked contestant has a figure (``ranked``), over the tasks of a data set first. left_out:
+    jobs by what became of them, other than "ok"."""
 
     protocol: str
     split: str
@@ -271,9 +271,7 @@ def _ranks(
     return {name: float(rank) for name, rank in zip(taking, placed.mean(axis=0))}, common
 
 
-def ranks_by_data_set(
-    errors: dict[tuple[str, str], float], tasks: Sequence[str], names: Sequence[str]
-) -> np.ndarray:
+def ranks_by_data_set(errors: dict[tuple[str, str], float], tasks: Sequence[str], names: Sequence[str]) -> np.ndarray:
     """Ranks within each task, averaged over the tasks of a data set (it and its variants with fewer training rows are
     one thing to average over and to test with, not three): (data sets in order of name, contestants)."""
     placed = ranks(np.array([[errors[task, name] for name in names] for task in tasks]))
@@ -296,7 +294,7 @@ def entrants(
         common = tuple(task for task in tasks if all((task, name) in errors for name in taking))
         if 2 * len(common) >= len(tasks) or len(taking) <= 1:
             return tuple(taking), common
-        taking.remove(min(reversed(sorted(taking)), key=lambda name: sum((task, name) in errors for task in tasks)))
+        taking.remove(min(sorted(taking, reverse=True), key=lambda name: sum((task, name) in errors for task in tasks)))
     return (), ()
 
 

@@ -44,7 +44,11 @@ def cost(cell: Cell | Cost) -> str:
 def friedman_words(found: Friedman) -> str:
     """ "Friedman chi-squared(3) = 12.4, p = 0.006; Iman-Davenport F(3, 54) = 5.1, p = 0.003"."""
     k, n = found.contestants, found.blocks
-    f = "F infinite" if found.iman_davenport is None else f"F({k - 1}, {(k - 1) * (n - 1)}) = {found.iman_davenport:.2f}"
+    f = (
+        "F infinite"
+        if found.iman_davenport is None
+        else f"F({k - 1}, {(k - 1) * (n - 1)}) = {found.iman_davenport:.2f}"
+    )
     return (
         f"Friedman chi-squared({k - 1}) = {found.statistic:.2f}, {p_value(found.p)}; Iman-Davenport {f}, "
         f"{p_value(found.p_iman_davenport)}"
@@ -140,7 +144,7 @@ def render_csv(found: Analysis) -> str:
         ])  # fmt: skip
     for each in found.left_out:
         if table.cell(each.task, each.contestant) is None:
-            empty = {n: None for n in names} | {"task": each.task, "contestant": each.contestant}
+            empty = dict.fromkeys(names) | {"task": each.task, "contestant": each.contestant}
             writer.writerow([table.protocol, table.split, *empty.values(), False, None, f"{each.status}: {each.why}"])
     return out.getvalue()
 

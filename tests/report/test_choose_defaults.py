@@ -1,4 +1,4 @@
-"""The script that chooses settings: its variants are settings of recraft, its log is of validation, the test stays shut."""
+"""The script that chooses settings: its variants exist in recraft, its log is of validation, the test stays shut."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_log_ranks_variants_and_pairs_them_with_the_default(
     assert "--data" not in verb.calls[0]
     assert verb.calls[1][verb.calls[1].index("--data") + 1] == str(tmp_path / "runs" / "default" / "data")
     log = {row["variant"]: row for row in rows(tmp_path / "log" / "settings")}
-    assert list(log)[0] == "leep"
+    assert next(iter(log)) == "leep"
     assert list(log)[-1] == "means"
     assert log["leep"]["settings"] == "align.fld=leep"
     assert float(log["leep"]["mean_rank"]) == 1.0

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from crosstune.errors import DataError
+from crosstune.report import paired
 from crosstune.report.evidence import Evidence, gather
 from crosstune.report.evidence_page import render_page
 
@@ -20,6 +21,11 @@ from . import sweeps
 
 ALL = {"recraft": 0.8, "no-align": 0.9, "no-distortion": 0.8, "mean-match": 0.85, "finetune": 1.0, "scratch": 1.5,
        "shuffled": 1.2, "nearest": 1.3, "linear": 1.1}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paired, "RESAMPLES", 1000)
 
 
 def gathered(folder: Path, factors: Mapping[str, float] = ALL, **more: Any) -> Evidence:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from crosstune.report import statistics as found
 
@@ -66,6 +67,25 @@ def enumerated(values: list[float]) -> float:
     seen = abs(rank[np.array(values) > 0].sum() - mean)
     far = [abs(np.dot(signs, rank) - mean) >= seen - 1e-9 for signs in product((0, 1), repeat=len(values))]
     return float(np.mean(far))
+
+
+@given(st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=9))
+@settings(max_examples=40, deadline=None)
+def test_signed_ranks_with_ties_and_zeros_against_every_assignment_of_signs(values: list[float]) -> None:
+    rank = stats.rankdata(np.abs(values))
+    split = rank[np.array(values) == 0].sum() / 2
+    others = rank[np.array(values) != 0]
+    seen = abs(rank[np.array(values) > 0].sum() + split - rank.sum() / 2)
+    far = [
+        abs(np.dot(signs, others) + split - rank.sum() / 2) >= seen - 1e-9
+        for signs in product((0, 1), repeat=len(others))
+    ]
+    assert found.wilcoxon(values) == pytest.approx(float(np.mean(far)))
+
+
+def test_signed_ranks_against_another_library() -> None:
+    values = np.random.default_rng(0).normal(0.3, 1, 30)
+    assert found.wilcoxon(values.tolist()) == pytest.approx(stats.wilcoxon(values).pvalue)
 
 
 @pytest.mark.parametrize("values", [

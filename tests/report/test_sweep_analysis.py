@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from crosstune.errors import DataError
+from crosstune.report import paired
 from crosstune.report.analysis import Analysis, analyse
 from crosstune.report.statistics import critical_difference
 from crosstune.report.sweep import read_records
@@ -24,6 +25,11 @@ from crosstune.report.sweep_views import render_csv, render_markdown, render_tex
 from . import sweeps
 
 FACTORS = {**sweeps.FACTORS, "nearest": 1.2, "linear": 1.1}
+
+
+@pytest.fixture(autouse=True)
+def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paired, "RESAMPLES", 1000)
 
 
 def analysed(folder: Path, entries: list[dict[str, Any]], torn: str = "") -> Analysis:

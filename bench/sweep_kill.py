@@ -37,7 +37,7 @@ COMMAND = (
     "align.distortion_steps=3", "--set", "source_head.labels=topics", "--set", "source_head.iterations=2", "--set",
     "fit.head_init=zero", "--set", "fit.body_rate=0.001", "--set", "fit.dropout=true", "--checkpoint-every", "0.01s",
 )  # fmt: skip
-COSTS = ("seconds", "run_seconds", "peak_mib", "time", "versions")
+COSTS = ("seconds", "run_seconds", "peak_mib", "energy_joules", "energy_from", "time", "versions", "hardware")
 _LOOK = 0.01  # seconds
 
 
@@ -113,7 +113,7 @@ def figures(out: Path) -> dict[str, Any]:
 
     found = tables.table_of(tables.read_records(out)).as_dict()
     for cell in found["cells"]:
-        cell["seconds"] = cell["peak_mib"] = None
+        cell["seconds"] = cell["peak_mib"] = cell["joules"] = None
     return json.loads(json.dumps(found))
 
 

@@ -141,7 +141,7 @@ def test_killed_at_random_moments_the_table_is_that_of_an_uninterrupted_sweep(wh
 
 def outcomes(out: Path, seeds: int) -> dict[str, list[dict[str, Any]]]:
     """Job -> what was recorded of it, every time, without costs; of the first seeds."""
-    costs = ("seconds", "run_seconds", "peak_mib", "time")
+    costs = ("seconds", "run_seconds", "peak_mib", "energy_joules", "energy_from", "time", "hardware")
     found: dict[str, list[dict[str, Any]]] = {}
     for text in (out / "records.jsonl").read_text().splitlines():
         entry = json.loads(text)
@@ -264,6 +264,30 @@ def test_table_and_compare(whole: Path, tmp_path: Path, capsys: Any) -> None:
     assert "0 won, 4 tied, 0 lost" in out
 
 
+def test_a_table_in_every_format_and_a_page_of_evidence(whole: Path, tmp_path: Path, capsys: Any) -> None:
+    drawing, page, help_ = tmp_path / "d" / "ranks.svg", tmp_path / "table.md", tmp_path / "docs" / "help.md"
+    code, out, err = support.call(capsys, "bench", "table", whole, "--diagram", drawing, "--markdown", page)
+    assert code == 0, err
+    assert drawing.read_text().startswith("<svg xmlns=")
+    assert "![Critical-difference diagram](d/ranks.svg)" in page.read_text()
+    assert "crosstune bench run tiny --methods recraft,finetune" in page.read_text()
+    code, out, err = support.call(capsys, "bench", "evidence", whole, "--docs", help_)
+    assert code == 0, err
+    assert "Does RECRAFT beat plain fine-tuning? Not decided: " in out
+    assert "Does transfer beat training from scratch? Not measured: " in out
+    first = help_.read_bytes()
+    assert {path.name for path in help_.parent.iterdir()} == {"help.md", "help-ranks.svg", "help-differences.svg"}
+    code, out, _ = support.call(capsys, "bench", "evidence", whole, "--docs", help_, "--json")
+    assert code == 0
+    assert help_.read_bytes() == first
+    assert [case["backbone"] for case in json.loads(out)["cases"]] == ["twin-bert"]
+    entry = json.loads((whole / "records.jsonl").read_text().splitlines()[0])
+    assert (entry["modality"], entry["control"], entry["weights"]) == ("series", False, "pretrained")
+    assert entry["settings"]["align.steps"] == 4
+    assert entry["hardware"]["cores"] >= 1
+    assert (entry["energy_joules"] is None) == (entry["energy_from"] is None)
+
+
 def test_beside_published_figures(whole: Path, tmp_path: Path, capsys: Any) -> None:
     code, out, _ = support.call(capsys, "bench", "table", "tiny", "--out", whole, "--csv", tmp_path / "board.csv")
     assert code == 0
@@ -307,6 +331,9 @@ def test_a_real_suite_s_trivial_answers(tmp_path: Path, capsys: Any) -> None:
         (("bench", "run", "tiny", "-o", "OUT", "--degeneracy"), 2, "no table of trivial answers"),
         (("bench", "table", "OUT"), 2, "no records at"),
         (("bench", "table", "pdebench", "--out", "WHOLE"), 2, "holds no records of suite 'pdebench'"),
+        (("bench", "table", "tiny", "--out", "WHOLE", "--diagram", "OUT"), 2, "draws our own contestants"),
+        (("bench", "evidence", "OUT", "--docs", "OUT"), 2, "no records at"),
+        (("bench", "evidence", "WHOLE", "--docs", "OUT", "--budget", "9s"), 3, "there are: 12steps"),
         (("bench", "compare", "a", "b"), 2, "--out FOLDER"),
         (("bench", "compare", "recraft", "finetun", "--out", "WHOLE"), 2, "did you mean"),
         (("bench", "table", "WHOLE", "--protocol", "official"), 3, "there are: clean/test"),

@@ -24,6 +24,7 @@ FLOORS = [
     {"experiment", "pretraining"},
     {"report"},
     {"estimators", "cli"},
+    {"__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # single modules that serve their own floor: not a wall between two rooms

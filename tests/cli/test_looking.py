@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -132,3 +134,12 @@ def test_rank_prints_a_table(files: Path, capsys: Any) -> None:
         "backbone", "bound", "err_s", "tau*W1", "H(z'|z)", "-LEEP", "LogME", "H-score",
     ]  # fmt: skip
     assert out.splitlines()[1].startswith("twin-bert")
+
+
+def test_the_module_is_the_command_and_hands_over_its_exit_code() -> None:
+    for arguments, expected in ((["list", "floors", "--json"], 0), (["list", "nothing-of-the-kind"], 2)):
+        found = subprocess.run(
+            [sys.executable, "-m", "crosstune", *arguments], capture_output=True, text=True, check=False
+        )
+        assert found.returncode == expected, found.stderr
+    assert "Traceback" not in found.stderr

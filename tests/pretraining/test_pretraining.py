@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from crosstune.backbones import load_backbone
-from crosstune.errors import ConfigError, RunError, UsageError
+from crosstune.errors import ConfigError, Interrupted, RunError, UsageError
 from crosstune.nn.embedders import PatchEmbedder
 from crosstune.nn.patching import PatchPlan
 from crosstune.pretraining import preset, read_recipe, train
@@ -71,12 +71,13 @@ def test_the_first_loss_is_that_of_guessing_and_it_falls(trained: tuple[Path, di
 def test_resumed_equals_uninterrupted(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     folder, _ = trained
     again = tmp_path / "again"
-    assert train(mini(), again, device="cpu", interrupted=lambda step: step == 13) == {}
+    with pytest.raises(Interrupted, match=r"after 13 of 40 steps.*\n.*same command"):
+        train(mini(), again, device="cpu", stop=lambda step: step == 13)
     assert (again / "checkpoint.pt").exists()
     assert not (again / "model.safetensors").exists()
-    seen: list[float] = []
-    train(mini(), again, device="cpu", on_share=seen.append)
-    assert seen[0] == pytest.approx(14 / 40)  # it went on, it did not start again
+    seen: list[tuple[int, int, float]] = []
+    train(mini(), again, device="cpu", on_step=lambda *values: seen.append(values))
+    assert seen[0][:2] == (14, 40)  # it went on, it did not start again
     for name in ("model.safetensors", "config.json", "recipe.json"):
         assert (again / name).read_bytes() == (folder / name).read_bytes()
     curves = [json.loads((place / "curve.json").read_text())["points"] for place in (folder, again)]
@@ -135,7 +136,8 @@ def test_a_folder_of_another_recipe_is_refused(trained: tuple[Path, dict[str, An
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    train(mini(), tmp_path / "run", device="cpu", interrupted=lambda step: step == 3)
+    with pytest.raises(Interrupted):
+        train(mini(), tmp_path / "run", device="cpu", stop=lambda step: step == 3)
     (tmp_path / "run" / "checkpoint.pt").write_bytes(b"nothing")
     with pytest.raises(RunError, match=r"cannot go on from.*checkpoint.pt"):
         train(mini(), tmp_path / "run", device="cpu")

@@ -53,13 +53,29 @@ def _register() -> None:
         inspect,
         listing,
         predict,
+        pretrain,
         rank,
         report,
         resume,
         reveal,
     )
 
-    for module in (inspect, fit, predict, evaluate, report, resume, reveal, rank, listing, data, bench, doctor, demo):
+    for module in (
+        inspect,
+        fit,
+        predict,
+        evaluate,
+        report,
+        resume,
+        reveal,
+        rank,
+        listing,
+        data,
+        bench,
+        pretrain,
+        doctor,
+        demo,
+    ):
         module.register(app)
 
 

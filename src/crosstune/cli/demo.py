@@ -26,7 +26,7 @@ def demo(
 
     dataset = _digits()
     common.say(
-        "demo   1,797 handwritten digits of 8 x 8 pixels (UCI, shipped with scikit-learn) into a sentence encoder"
+        "demo   1,797 handwritten digits of 8 x 8 pixels (UCI, shipped with scikit-learn) into a small transformer"
     )
     folder = start(dataset, Request(budget=budget), out, given=given_flags(context), overwrite=False)
     go(folder, as_json=json)

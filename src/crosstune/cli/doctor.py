@@ -33,7 +33,7 @@ def _checks() -> list[dict[str, Any]]:
 
     import torch
 
-    from crosstune.backbones import load_backbone
+    from crosstune.backbones import load_backbone, named
     from crosstune.errors import WeightsError
     from crosstune.experiment.circumstances import versions
     from crosstune.experiment.source import cache_folder
@@ -46,11 +46,15 @@ def _checks() -> list[dict[str, Any]]:
     add("versions", True, ", ".join(f"{k} {v}" for k, v in versions().items()))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU only"
     add("compute", True, f"{device}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
-    try:
-        info = load_backbone("minilm").info
-        add("weights minilm", True, f"{info.origin}, sha256 {str(info.sha256)[:16]} verified", required=True)
-    except WeightsError as problem:
-        add("weights minilm", False, problem.problem, problem.fix or "", required=True)
+    # the embedded pair is enough to work with; MiniLM is what is taken where it is there
+    carried = [name for name in ("tiny-sequence", "tiny-grid") if name in named()]
+    for name in (*carried, "minilm"):
+        needed = name in carried or not carried
+        try:
+            info = load_backbone(name).info
+            add(f"weights {name}", True, f"{info.origin}, sha256 {str(info.sha256)[:16]} verified", required=needed)
+        except WeightsError as problem:
+            add(f"weights {name}", False, problem.problem, problem.fix or "", required=needed)
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)

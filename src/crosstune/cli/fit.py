@@ -28,8 +28,12 @@ def fit(
     groups: common.Groups = None,
     task: common.Task = None,
     backbone: Annotated[
-        str, typer.Option(help="A name, a local folder, or a hub id (`crosstune list backbones`).")
-    ] = "minilm",
+        str,
+        typer.Option(
+            help="A name, a local folder, or a hub id (`crosstune list backbones`); auto: minilm where it is "
+            "installed, else tiny-grid or tiny-sequence."
+        ),
+    ] = "auto",
     attention: Annotated[str | None, typer.Option(help="Of decoders: causal (their own) or bidirectional.")] = None,
     method: Annotated[str, typer.Option(help="The recipe (`crosstune list methods`).")] = "recraft",
     budget: Annotated[
@@ -144,6 +148,7 @@ def start(
     from crosstune.data import dataset_digest
     from crosstune.experiment import prepare
 
+    request = request.settled(dataset)
     for line in describe(dataset):
         common.say(line)
     for note in task.notes if task else ():

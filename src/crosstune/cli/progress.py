@@ -88,6 +88,14 @@ class Progress:
         if self.live is not None:
             self.live.update(self.task, description=what, completed=done)
 
+    def training(self, step: int, total: int, loss: float) -> None:
+        """A step of a training whose number of steps is known: live on a terminal, else a line for every tenth."""
+        text = f"step {step:,} of {total:,}, loss {loss:.3f}"
+        if self.live is not None:
+            self.share(step / total, text)
+        elif step * 10 // total != (step - 1) * 10 // total:
+            self.line(f"{time.monotonic() - cli.STARTED:6.1f}s  {text}")
+
     def _show(self, left: str, right: str, elapsed: float) -> None:
         if self.live is None or time.monotonic() - self._last < 0.1:
             return

@@ -36,10 +36,10 @@ def rank(
     json: common.Json = False,
 ) -> None:
     """Score backbones by the bound before any fine-tuning, next to LogME and H-score; lower bound is better."""
+    from crosstune.experiment.ranking import default_ranking, render
     from crosstune.experiment.ranking import rank as score
-    from crosstune.experiment.ranking import render
 
-    names = [part for entry in backbones or ["minilm", "twin-bert"] for part in entry.split(",") if part]
+    names = [part for entry in backbones or default_ranking() for part in entry.split(",") if part]
     known = common.parse_errors(errors)
     common.check_proxy(proxy, names)
     chosen = common.chosen_task(

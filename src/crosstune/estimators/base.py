@@ -67,7 +67,7 @@ class CrossModalEstimator(BaseEstimator):
 
     def __init__(
         self,
-        backbone: str = "minilm",
+        backbone: str = "auto",
         method: str = "recraft",
         budget: str = "4m",
         random_state: Any = 0,

@@ -22,7 +22,8 @@ class CrossModalClassifier(ClassifierMixin, CrossModalEstimator):
 
     Parameters
     ----------
-    backbone : a name (``crosstune list backbones``), a local folder, or a hub id.
+    backbone : a name (``crosstune list backbones``), a local folder, a hub id, or "auto": MiniLM where it is installed,
+        else one of the pair that the package carries.
     method : the recipe (``crosstune list methods``): "recraft", "finetune", "frozen", "scratch", ...
     budget : wall time of the whole fit, floors and controls included ("4m", "90s"), or steps per model ("200steps").
         With a budget in steps the result is a pure function of data and seed.

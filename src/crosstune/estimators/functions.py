@@ -83,7 +83,7 @@ def fit(
     time: Any = None,
     lengths: Any = None,
     features: Any = None,
-    backbone: str = "minilm",
+    backbone: str = "auto",
     method: str = "recraft",
     budget: str = "4m",
     seeds: int | Sequence[int] = 1,
@@ -140,6 +140,7 @@ def fit(
         data, target, groups=groups, task=task, time=time, lengths=lengths, features=features,
         allow_pickle=allow_pickle, drop_missing_target=drop_missing_target,
     )  # fmt: skip
+    request = request.settled(dataset)
     path = Path(out or Path("runs") / f"{dataset.name}-{method}-{request.digest(dataset_digest(dataset))[:8]}")
     try:
         folder, _ = prepare(dataset, request, path, command=["crosstune.fit"], overwrite=overwrite)
@@ -177,7 +178,7 @@ def rank(
     data: Any,
     target: Any = None,
     *,
-    backbones: Sequence[str] = ("minilm", "twin-bert"),
+    backbones: Sequence[str] = (),
     errors: Mapping[str, float] | None = None,
     groups: Any = None,
     task: str | None = None,
@@ -193,11 +194,12 @@ def rank(
     is better; None with proxy="none"), "correlation": {...}}; the latter with ``errors`` of fine-tuned models, name ->
     error, of three or more.
     """
+    from crosstune.experiment.ranking import default_ranking
     from crosstune.experiment.ranking import rank as score
 
     dataset = as_dataset(data, target, groups=groups, task=task, lengths=lengths, features=features)
     known = {name: float(value) for name, value in (errors or {}).items() if np.isfinite(value)}
-    return score(dataset, list(backbones), errors=known, seed=seed, rows=rows, proxy=proxy)
+    return score(dataset, list(backbones) or default_ranking(), errors=known, seed=seed, rows=rows, proxy=proxy)
 
 
 def bound(

@@ -43,6 +43,7 @@ def prepare(
     """
     if dataset.y is None or dataset.kind is None:
         raise DataError("the data have no target", cause="no key or column was named", fix="pass --target NAME")
+    request = request.settled(dataset)
     method = request.resolved_method()
     budget = request.parsed_budget()
     metric = get_metric(request.metric, dataset.kind) if request.metric else default_metric(dataset.kind)

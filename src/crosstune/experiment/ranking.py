@@ -64,6 +64,14 @@ def h_score(features: np.ndarray, labels: np.ndarray) -> float:
     return float(np.trace(np.linalg.solve(LedoitWolf(assume_centered=True).fit(centred).covariance_, between)))
 
 
+def default_ranking() -> list[str]:
+    """What is ranked when nothing is named: what would be taken by default, the embedded pair, and a random body."""
+    from crosstune.backbones.load import default_backbone, named
+
+    names = [default_backbone(), *(name for name in ("tiny-sequence", "tiny-grid") if name in named()), "twin-bert"]
+    return list(dict.fromkeys(names))
+
+
 def rank(
     dataset: Dataset, backbones: list[str], *, errors: dict[str, float] | None = None, seed: int = 0, rows: int = 1000,
     parts: Split | None = None, proxy: str = "auto", device: str = "auto",

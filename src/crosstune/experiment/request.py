@@ -14,6 +14,7 @@ from crosstune.errors import ConfigError
 from crosstune.experiment.budget import Budget
 from crosstune.methods import Method, get_method, override
 from crosstune.nn.devices import PATTERN, resolve_device
+from crosstune.records import Dataset
 from crosstune.stages.fit import FitConfig
 
 
@@ -34,18 +35,19 @@ class TaskChoice(BaseModel):
 class Request(BaseModel):
     """Everything that decides a run, apart from the data itself.
 
-    task: the benchmark task the data are of, None for a user's own file. floors, controls: names, or "auto". tokens:
-    per sample, None = chosen from the shape. loss: of fitting, None = the usual one (the same as ``fit.loss`` in
-    settings). settings: overrides of the method, keys like ``align.steps``. fractions: train, validation, test. proxy:
-    labelled source data: "auto" (by the body's modality), "none", a name, or a path, which is kept absolute so that a
-    run can be resumed from anywhere. threads: of the CPU, None = torch's choice. device: "auto", "cpu", "cuda",
-    "cuda:1" or "mps". attention: of decoders, None = the body's own. checkpoint_seconds: how often the state within an
-    arm is kept. only_floors: no model at all, the floors alone in the whole budget.
+    backbone: a name, a folder, a hub id, or "auto" (``default_backbone``), which ``settled`` replaces. task: the
+    benchmark task the data are of, None for a user's own file. floors, controls: names, or "auto". tokens: per
+    sample, None = chosen from the shape. loss: of fitting, None = the usual one (the same as ``fit.loss`` in
+    settings). settings: overrides of the method, keys like ``align.steps``. fractions: train, validation, test.
+    proxy: labelled source data: "auto" (by the body's modality), "none", a name, or a path, which is kept absolute
+    so that a run can be resumed from anywhere. threads: of the CPU, None = torch's choice. device: "auto", "cpu",
+    "cuda", "cuda:1" or "mps". attention: of decoders, None = the body's own. checkpoint_seconds: how often the
+    state within an arm is kept. only_floors: no model at all, the floors alone in the whole budget.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    backbone: str = "minilm"
+    backbone: str = "auto"
     method: str = "recraft"
     budget: str = "4m"
     seeds: tuple[int, ...] = (0,)
@@ -111,6 +113,14 @@ class Request(BaseModel):
             get_floors(self.floors)
         for name in () if self.controls == "auto" else self.controls:
             control(method, name)
+
+    def settled(self, dataset: Dataset) -> Request:
+        """The same with a backbone where "auto" was asked for: MiniLM, or one of the embedded pair by the data."""
+        from crosstune.backbones.load import default_backbone
+
+        if self.backbone != "auto":
+            return self
+        return self.model_copy(update={"backbone": default_backbone(dataset.modality)})
 
     def digest(self, data_digest: str) -> str:
         """Hash of the resolved configuration and the data: equal digests mean the same run."""

@@ -7,6 +7,6 @@ what it writes loads with ``transformers`` alone.
 from __future__ import annotations
 
 from crosstune.pretraining.loop import train
-from crosstune.pretraining.recipe import PRESETS, Recipe, preset, read_recipe
+from crosstune.pretraining.recipe import PRESETS, Recipe, asked_recipe, preset, read_recipe
 
-__all__ = ["PRESETS", "Recipe", "preset", "read_recipe", "train"]
+__all__ = ["PRESETS", "Recipe", "asked_recipe", "preset", "read_recipe", "train"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from crosstune.errors import RunError, UsageError
+from crosstune.errors import Interrupted, RunError, UsageError
 from crosstune.nn.devices import resolve_device
 from crosstune.pretraining.networks import build
 from crosstune.pretraining.objectives import Heads, loss_and_parts
@@ -101,14 +101,15 @@ def planned_steps(recipe: Recipe, seconds: float, device: torch.device) -> int:
 
 def train(
     recipe: Recipe, out: Path, *, seconds: float | None = None, device: str = "auto",
-    on_share: Callable[[float], None] | None = None, interrupted: Callable[[int], bool] | None = None,
+    on_step: Callable[[int, int, float], None] | None = None, stop: Callable[[int], bool] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Pretrain by a recipe into a folder, or go on with what is there; gives the report that is written beside the
     weights.
 
-    Either ``recipe.steps`` is set, or ``seconds`` is and becomes steps by a trial of the speed. interrupted(step): True
-    ends the work after that step with its checkpoint kept (None is then no report). Raises RunError when the folder
-    holds another recipe's run, UsageError when neither steps nor seconds are given.
+    Either ``recipe.steps`` is set, or ``seconds`` is and becomes steps by a trial of the speed. on_step hears the step,
+    how many there will be, and the loss. stop(step): True ends the work after that step with its checkpoint kept.
+    Raises Interrupted then, RunError when the folder holds another recipe's run, UsageError when neither steps nor
+    seconds are given.
     """
     place = resolve_device(device)
     recipe = _agreed(recipe, out, seconds, place)
@@ -121,14 +122,15 @@ def train(
         before = time.perf_counter()
         values = trainer.advance(recipe.steps)
         curve.add(trainer.step, values, time.perf_counter() - before)
-        if on_share is not None:
-            on_share(trainer.step / recipe.steps)
-        stop = interrupted is not None and interrupted(trainer.step)
-        if stop or time.perf_counter() - saved > SAVE_SECONDS:
+        if on_step is not None:
+            on_step(trainer.step, recipe.steps, values["loss"])
+        stopped = stop is not None and stop(trainer.step)
+        if stopped or time.perf_counter() - saved > SAVE_SECONDS:
             _save(out / "checkpoint.pt", trainer, curve)
             saved = time.perf_counter()
-        if stop:
-            return {}
+        if stopped:
+            raise Interrupted(f"interrupted after {trainer.step} of {recipe.steps} steps",
+                              fix="give the same command again to go on")  # fmt: skip
     report = write_results(out, recipe, trainer.network, curve, trainer.drawing, place)
     (out / "checkpoint.pt").unlink(missing_ok=True)
     return report

@@ -105,6 +105,28 @@ def read_recipe(path: Path) -> Recipe:
     return make_recipe(values)
 
 
+def asked_recipe(
+    kind: str, name: str, file: str | None, settings: dict[str, Any], *, seed: int | None, steps: int | None
+) -> Recipe:
+    """The recipe behind a command: of a file or a preset, with settings (``objective.masked=1`` reaches inside)."""
+    if kind not in PRESETS:
+        raise UsageError(f"nothing is pretrained on {kind!r}", fix=suggest(kind, list(PRESETS)))
+    changes = {k: v for k, v in (("seed", seed), ("steps", steps)) if v is not None}
+    if file is None:
+        values = preset(kind, name).model_dump(mode="json")  # type: ignore[arg-type]
+    else:
+        values = read_recipe(Path(file)).model_dump(mode="json")
+        if values["kind"] != kind:
+            raise UsageError(f"{file!r} is a recipe for {values['kind']}", fix=f"crosstune pretrain {values['kind']}")
+    for key, value in settings.items():
+        first, _, rest = key.partition(".")
+        if rest:
+            values[first] = dict(values.get(first) or {}) | {rest: value}
+        else:
+            values[first] = value
+    return make_recipe(values | changes)
+
+
 _SEQUENCE: dict[str, Any] = {
     "kind": "sequence", "sizes": ((128,), (256,), (384,)),
     "formulas": dict.fromkeys(("chaos", "events", "kernels", "oscillations", "prototypes", "stochastic"), 1.0),

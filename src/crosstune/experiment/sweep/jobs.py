@@ -62,7 +62,7 @@ class Job(BaseModel):
             "bound": False,
         }  # fmt: skip
         if self.role == "floor":
-            return bind(Request(**plain, floors=(self.contestant,), only_floors=True), choice)
+            return bind(Request(**plain, backbone="minilm", floors=(self.contestant,), only_floors=True), choice)
         return bind(
             Request(**plain, floors=(), method=self.contestant, backbone=str(self.backbone), settings=self.settings),
             choice,

@@ -123,6 +123,37 @@ def test_large_clouds_are_sampled_the_same_with_and_without_a_cache(monkeypatch:
     assert all(len(set(row.tolist())) == 7 for row in near.argmin(2))
 
 
+@pytest.mark.parametrize("modality", ["text", "image"])
+def test_whole_rows_have_every_token_and_the_body_knows_them(modality: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows for want of room; shown to the body they give the hidden means that the bank has of their rows."""
+    backbone = load_backbone(OF_MODALITY[modality])
+    plain = source_bank(backbone, rows=300, tokens=12)
+    monkeypatch.setattr(source, "MOST_VALUES", 24 * plain.tokens[0].numel())
+    assert not source_bank(backbone, rows=300, tokens=12).whole or modality == "image"
+    bank, origin = source_bank_and_origin(backbone, rows=300, tokens=12, whole=True)
+    assert plain.whole
+    assert bank.whole
+    assert bank.tokens.shape == (24, *plain.tokens.shape[1:])
+    assert bank.rows is not None
+    hidden = mean_hidden(backbone.body, bank.tokens, bank.mask, bank.grid)
+    assert torch.allclose(hidden, bank.hidden[bank.rows], atol=1e-5)
+    assert bank.token_labels().tolist() == bank.labels[bank.rows].tolist()
+    counts = torch.bincount(bank.token_labels())
+    assert (counts[counts > 0] >= 3).all()  # pairs to compare
+    assert any(note.startswith("samples are whole: ") for note in origin.notes)
+
+
+def test_whole_rows_of_many_classes_are_of_few_of_them() -> None:
+    labels = np.repeat(np.arange(70), 10)
+    rows = source.whole_rows(labels, 40)
+    assert len(rows) == len(set(rows)) == 40
+    counts = np.bincount(labels[rows], minlength=70)
+    assert sorted(counts[counts > 0]) == [4] * 10
+    assert counts[[0, 69]].tolist() == [4, 4]  # spread over the list of classes
+    assert source.whole_rows(labels, 10**6).tolist() == list(range(700))
+    assert len(source.whole_rows(labels, 1)) == 1
+
+
 def test_padding_is_kept_only_for_want_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "MOST_VALUES", 40 * 32 * 5)
     bank = source_bank(load_backbone("twin-bert"), rows=40, tokens=60)

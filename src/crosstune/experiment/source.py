@@ -145,10 +145,12 @@ def _bank(
 
 
 def whole_rows(labels: np.ndarray, room: int) -> np.ndarray:
-    """At most ``room`` rows, sorted, of as many classes as leave ``PER_CLASS`` rows to each, spread evenly over the
-    list of classes: pairs of one class are what such rows are compared in. labels: (N,) codes."""
+    """At most ``room`` rows, sorted, of as many classes as leave ``PER_CLASS`` rows to each, or what they have, two at
+    least; spread evenly over the list of classes. Rows of one class are what features are compared in. labels: (N,)
+    codes."""
     present = np.unique(labels)
-    kinds = min(len(present), max(2, room // PER_CLASS))
+    each = max(2, min(PER_CLASS, len(labels) // len(present)))
+    kinds = min(len(present), max(2, room // each))
     wanted = present[np.linspace(0, len(present) - 1, kinds).round().astype(int)]
     rows = np.flatnonzero(np.isin(labels, wanted))
     return rows[balanced(labels[rows], room)]

@@ -17,6 +17,7 @@ from crosstune.nn.model import part_of
 from crosstune.records import StageReport
 from crosstune.seeding import Streams
 from crosstune.stages import fit, meta
+from crosstune.stages.bilevel import losses_behind
 from crosstune.stages.fit_config import FitConfig
 from crosstune.stages.meta import MetaConfig, _Learning, source_rows
 from crosstune.stages.monitor import Limit
@@ -124,6 +125,17 @@ def test_the_outer_gradient_is_the_derivative_of_the_stages_own_losses(kind: str
         assert slope == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-3, abs=1e-7)
 
 
+def test_losses_behind_the_step_are_those_the_gradient_was_taken_of() -> None:
+    found = learning(state(linear_part=False))
+    inner, target, source = np.arange(12), np.arange(12, 24), np.array([0, 4, 1, 5])
+    plain = losses_behind(
+        lambda at: found.target_loss(at, inner), lambda at: found.losses(at, target, source), found.fast(), found.rates
+    )
+    assert plain == {
+        k: pytest.approx(v, rel=1e-5) for k, v in found.outer(inner, target, source, "second").parts.items()
+    }
+
+
 def test_the_inner_step_has_the_configured_length() -> None:
     found = learning(state(linear_part=False), inner_rate=2e-3, inner_head_rate=0.5)
     rows = np.arange(12)
@@ -225,6 +237,13 @@ def test_a_budget_of_no_time_takes_no_step() -> None:
     after, report, _ = run(made)
     assert (report.steps, report.stopped_by) == (0, "budget")
     assert changed(before, snapshot(after.model)) == set()
+
+
+def test_a_step_that_the_time_does_not_hold_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Learning, "guess", lambda self: 100.0)
+    _, report, _ = run(state(linear_part=False, monitor=Recorder({"meta": Limit(seconds=50.0)})))
+    assert (report.steps, report.stopped_by) == (0, "budget")
+    assert any("no step was taken" in note and "one takes about 100.0 s" in note for note in report.notes)
 
 
 def test_a_body_without_second_derivatives_falls_back_to_first_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,6 +107,13 @@ def test_time_drives_the_curriculum_where_time_is_the_limit() -> None:
     assert report.seconds < 3
 
 
+def test_a_step_that_the_time_does_not_hold_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mix._Mixing, "guess", lambda self: 100.0)
+    _, report, _ = run(state(linear_part=False, monitor=Recorder({"mix": Limit(seconds=50.0)})), steps=None)
+    assert (report.steps, report.stopped_by) == (0, "budget")
+    assert any("no step was taken" in note and "one takes about 100.0 s" in note for note in report.notes)
+
+
 def test_a_stage_without_any_limit_ends() -> None:
     original, mix.WITHOUT_LIMIT = mix.WITHOUT_LIMIT, 4
     try:

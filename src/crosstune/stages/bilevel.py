@@ -75,6 +75,20 @@ def outer_gradient(
     )
 
 
+def losses_behind(
+    inner: Callable[[Fast], Tensor], outer: Callable[[Fast], dict[str, tuple[float, Tensor]]], fast: Fast,
+    rates: Callable[[Fast], dict[str, float]],
+) -> dict[str, float]:  # fmt: skip
+    """The outer losses behind the inner step, by name, as in ``outer_gradient`` but without any gradient of theirs."""
+    leaves = {name: tensor.detach().requires_grad_() for name, tensor in fast.items()}
+    grads = torch.autograd.grad(inner(leaves), list(leaves.values()), allow_unused=True)
+    present = {name: grad for name, grad in zip(leaves, grads) if grad is not None}
+    lengths = rates(present)
+    with torch.no_grad():
+        moved = {n: p - lengths[n] * present[n] if n in present else p for n, p in leaves.items()}
+        return {name: float(value) for name, (_, value) in outer(moved).items()}
+
+
 def _minus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     if b is None:
         return a

@@ -33,7 +33,7 @@ from crosstune.nn.memory import is_out_of_memory, release
 from crosstune.nn.model import part_of
 from crosstune.records import StageReport
 from crosstune.seeding import Streams
-from crosstune.stages.bilevel import Fast, Order, Outer, outer_gradient
+from crosstune.stages.bilevel import Fast, Order, Outer, losses_behind, outer_gradient
 from crosstune.stages.fit_config import FitConfig
 from crosstune.stages.monitor import pack, unpack
 from crosstune.stages.state import Count, NotNegative, Positive, Share, StageConfig, State, Steps
@@ -44,6 +44,7 @@ UNLABELLED = (
     "no labelled source data: what the body keeps of the source could not be measured, and the embedder learnt from "
     "the target's loss behind the inner step alone"
 )
+STEP_IN_FORWARDS = 15.0  # what a step costs, in forward passes of its rows through the model
 
 
 class MetaConfig(StageConfig):
@@ -65,8 +66,8 @@ class MetaConfig(StageConfig):
     learning_rate: Positive = 1e-3
     head_rate: NotNegative = 0.1
     warmup_steps: Steps = 5
-    batch_size: Count = 32
-    source_batch: Count = 64
+    batch_size: Count = 16
+    source_batch: Count = 32
     clip: Positive | None = 1.0
     steps: Steps = 60
     share: Share = 0.3
@@ -159,26 +160,36 @@ class _Learning:
             found |= dict.fromkeys(names, rate / size if size > 0 and math.isfinite(size) else 0.0)
         return found
 
-    def outer(self, inner: np.ndarray, target: np.ndarray, source: np.ndarray | None, order: Order) -> Outer:
-        def losses(moved: Fast) -> dict[str, tuple[float, Tensor]]:
-            terms = {"target": (self.config.target_weight, self.target_loss(moved, target))}
-            if source is not None:
-                terms["source"] = (self.config.source_weight, self.source_loss(moved, source))
-            return terms
-
+    def fast(self) -> Fast:
+        """What the inner step moves: body and head."""
         parameters = dict(self.model.named_parameters())
-        fast: Fast = {name: parameters[name] for name in self.names}
-        return outer_gradient(lambda at: self.target_loss(at, inner), losses, fast, self.rates, self.embedder, order)
+        return {name: parameters[name] for name in self.names}
+
+    def losses(self, moved: Fast, target: np.ndarray, source: np.ndarray | None) -> dict[str, tuple[float, Tensor]]:
+        terms = {"target": (self.config.target_weight, self.target_loss(moved, target))}
+        if source is not None:
+            terms["source"] = (self.config.source_weight, self.source_loss(moved, source))
+        return terms
+
+    def outer(self, inner: np.ndarray, target: np.ndarray, source: np.ndarray | None, order: Order) -> Outer:
+        return outer_gradient(
+            lambda at: self.target_loss(at, inner), lambda moved: self.losses(moved, target, source), self.fast(),
+            self.rates, self.embedder, order,
+        )  # fmt: skip
 
     # -- steps ---------------------------------------------------------------------------------------------------
     def run(self) -> tuple[State, StageReport]:
         if self.saved:
             self.resume(self.saved)
         stopped = "steps"
+        if self.monitor.remaining() is not None:
+            self.seconds = self.guess()
         while self.step < self.config.steps:
             remaining = self.monitor.remaining()
             if self.monitor.progress(self.step) >= 1 or (remaining is not None and remaining < self.seconds):
                 stopped = "budget"
+                if self.step == 0 and remaining is not None:
+                    self.say(f"no step was taken: {remaining:.1f} s were left and one takes about {self.seconds:.1f} s")
                 break
             began = time.monotonic()
             self.one_step()
@@ -190,6 +201,15 @@ class _Learning:
         figures |= {"order": self.order, "source_rows": len(self.bank.tokens), "batch_rows": self.size}
         seconds = self.monitor.elapsed() or time.monotonic() - self.started
         return self.state, StageReport("meta", self.step, seconds, stopped, figures, tuple(self.notes))
+
+    @torch.no_grad()
+    def guess(self) -> float:
+        """Seconds that a step will take, from a few rows through the model: forwards of both batches of the target and
+        of the source, and backwards, the second of which go through the first."""
+        rows = np.arange(min(4, len(self.state.train)))
+        began = time.monotonic()
+        self.target_loss(self.fast(), rows)
+        return STEP_IN_FORWARDS * (time.monotonic() - began) * self.size / len(rows)
 
     def one_step(self) -> None:
         inner, target, source = self.epochs.next(), self.epochs.next(), self.draw(self.rng)
@@ -266,14 +286,17 @@ class _Learning:
         rng = np.random.Generator(np.random.PCG64(0))
         rows = rng.permutation(len(self.state.train))
         size = min(self.size, max(1, len(rows) // 2))
+        source = self.draw(rng)
         try:
-            found = self.outer(rows[:size], rows[-size:], self.draw(rng), "first")
+            return losses_behind(
+                lambda at: self.target_loss(at, rows[:size]), lambda at: self.losses(at, rows[-size:], source),
+                self.fast(), self.rates,
+            )  # fmt: skip
         except (RuntimeError, MemoryError) as problem:
             if not is_out_of_memory(problem):
                 raise
-            release()
-            return {}
-        return found.parts
+        release()
+        return {}
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
     def save(self) -> dict[str, Any]:

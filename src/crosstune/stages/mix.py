@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crosstune.assembly import batch
 from crosstune.nn.heads import FieldHead, token_means
 from crosstune.nn.losses import Objective, positive
 from crosstune.nn.mixing import Gate, Mixed, curriculum, replace_tokens
@@ -39,6 +40,7 @@ UNLABELLED = (
     "no labelled source data: tokens typical of the body's input were mixed in, and only the target's loss counted"
 )
 WITHOUT_LIMIT = 100  # steps, where neither the run nor the method ends the stage
+STEP_IN_FORWARDS = 3.5  # what a step costs, in forward passes of its rows through the model
 
 
 class MixConfig(StageConfig):
@@ -242,6 +244,8 @@ class _Mixing:
         return self.state, StageReport("mix", self.step, seconds, stopped, figures, tuple(self.notes))
 
     def train(self) -> str:
+        if self.monitor.remaining() is not None:
+            self.seconds = self.guess()
         self.mixture.train(self.config.dropout)
         while True:
             remaining = self.monitor.remaining()
@@ -249,11 +253,22 @@ class _Mixing:
             progress = self.step / WITHOUT_LIMIT if self.endless else self.monitor.progress(self.step)
             progress, too_late = self.machine.agree((progress, float(late)))
             if progress >= 1 or too_late:
+                if self.step == 0 and remaining is not None:
+                    self.say(f"no step was taken: {remaining:.1f} s were left and one takes about {self.seconds:.1f} s")
                 return "steps" if self.endless or self.step == self.config.steps else "budget"
             began = time.monotonic()
             self.one_step(curriculum(progress, self.config.start, self.config.levels))
             self.seconds = time.monotonic() - began
             self.monitor.checkpoint("mix", self.step, self.save)
+
+    @torch.no_grad()
+    def guess(self) -> float:
+        """Seconds that a step will take, from a few rows through the model."""
+        x, lengths, _ = batch(self.state.train, np.arange(min(4, len(self.state.train))), self.model.device)
+        self.model.eval()
+        began = time.monotonic()
+        self.model(x, lengths)
+        return STEP_IN_FORWARDS * (time.monotonic() - began) * self.epochs.size / len(x)
 
     def one_step(self, share: float) -> None:
         for group in self.optimiser.param_groups:

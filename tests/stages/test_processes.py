@@ -67,6 +67,27 @@ def test_two_processes_fit_what_one_does(options: dict[str, Any], tmp_path: Path
         assert torch.allclose(two[0]["model"][name].float(), expected.float(), atol=2e-3, rtol=1e-3), name
 
 
+@pytest.mark.slow
+def test_accelerate_launch_starts_the_same(tmp_path: Path) -> None:
+    """--multi_gpu is its word for several processes; with a model on the CPU they talk through gloo."""
+    options = OPTIONS | {"kind": "classification"}
+    two = launch(tmp_path / "two", 2, options)
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+        "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no", str(SCRIPT),
+        str(tmp_path / "launched"), json.dumps(options),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for rank in range(2):
+        found = torch.load(tmp_path / f"launched.{rank}.pt", weights_only=True)
+        assert found["processes"] == 2
+        assert found["losses"] == two[rank]["losses"]
+        assert all(torch.equal(found["model"][name], value) for name, value in two[rank]["model"].items())
+
+
 # -- one process, and shares on paper -----------------------------------------------------------------------------
 
 

@@ -60,6 +60,7 @@ def run(
         int, typer.Option(min=1, help="CPU threads of a job; part of its identity, since they order its sums.")
     ] = 1,
     device: common.Device = "auto",
+    processes: common.Processes = 1,
     checkpoint_every: Annotated[str, typer.Option(help="How often a job keeps its state (15s, 0.2s, 1m).")] = "15s",
     reveal: Annotated[bool, typer.Option("--reveal/--no-reveal", help="Score each job's test at its end.")] = True,
     retry: Annotated[bool, typer.Option("--retry", help="Do jobs that failed again.")] = False,
@@ -90,8 +91,8 @@ def run(
         jobs, described = plan(
             suite, Path(out), methods=methods, tasks=tasks, backbones=backbones, seeds=seeds, budget=budget,
             protocol=protocol or "clean", scale=scale, data=data, limit=limit, settings=settings, threads=threads,
-            workers=workers or 1, device=device, elsewhere=chosen.elsewhere, checkpoint_every=checkpoint_every,
-            watcher=watcher,
+            workers=workers or 1, device=device, processes=processes, elsewhere=chosen.elsewhere,
+            checkpoint_every=checkpoint_every, watcher=watcher,
         )  # fmt: skip
         tally = conduct(
             jobs, out, engine=engine, workers=workers, opens_test=reveal, retry=retry, described=described,

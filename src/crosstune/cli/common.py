@@ -38,6 +38,9 @@ Proxy = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1 or mps.")]
+Processes = Annotated[
+    int, typer.Option(min=1, help="Processes that fit one model together, each on a device of its own.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Path = Annotated[str | None, typer.Option("--data", help="Where the files of a benchmark task lie.")]
 Protocol = Annotated[

@@ -61,6 +61,7 @@ def fit(
     features: common.Features = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     device: common.Device = "auto",
+    processes: common.Processes = 1,
     checkpoint_every: Annotated[
         str, typer.Option(help="How often the state is kept, for `crosstune resume` (15s, 0.2s, 1m).")
     ] = "15s",
@@ -81,7 +82,7 @@ def fit(
         backbone=backbone, method=method, budget=budget, seeds=seeds, metric=metric, floors=floors, controls=controls,
         tokens=tokens, settings=settings, split=split, fractions=fractions, split_seed=split_seed, accept=accept,
         threads=threads, allow_pickle=allow_pickle, proxy=proxy, checkpoint_every=checkpoint_every,
-        attention=attention, loss=loss, device=device,
+        attention=attention, loss=loss, device=device, processes=processes,
     )  # fmt: skip
     loaded = None
     if chosen is not None:
@@ -115,6 +116,7 @@ def make_request(
     controls: str | None, tokens: int | None, settings: list[str] | None, split: str, fractions: str, split_seed: int,
     accept: list[str] | None, threads: int | None, allow_pickle: bool, proxy: str,
     checkpoint_every: str, attention: str | None = None, loss: str | None = None, device: str = "auto",
+    processes: int = 1,
 ) -> Any:  # fmt: skip
     """The request behind the flags, checked before any data are read."""
     from pydantic import ValidationError
@@ -129,7 +131,7 @@ def make_request(
             settings=common.parse_settings(settings), split=split, fractions=common.parse_fractions(fractions),  # type: ignore[arg-type]
             split_seed=split_seed, accept=tuple(accept or ()), threads=threads, allow_pickle=allow_pickle, proxy=proxy,
             checkpoint_seconds=common.parse_interval(checkpoint_every), attention=attention, loss=loss,  # type: ignore[arg-type]
-            device=device,
+            device=device, processes=processes,
         )  # fmt: skip
     except ValidationError as problem:
         lines = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in problem.errors()]

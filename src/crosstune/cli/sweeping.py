@@ -17,16 +17,18 @@ from crosstune.cli import common
 def plan(
     suite: str, out: Path, *, methods: str, tasks: str | None, backbones: str, seeds: str | None, budget: str | None,
     protocol: str, scale: str, data: str | None, limit: str | None, settings: list[str] | None, threads: int,
-    workers: int, device: str, elsewhere: bool, checkpoint_every: str, watcher: Watcher,
+    workers: int, device: str, processes: int, elsewhere: bool, checkpoint_every: str, watcher: Watcher,
 ) -> tuple[list[Any], dict[str, Any]]:  # fmt: skip
     """The jobs, and a description of what was asked for. Every mistake that can be found is found before data are
     generated or anything runs. elsewhere: the device is that of other machines."""
     from crosstune.benchmarks import get_suite
     from crosstune.experiment.sweep.jobs import chosen_tasks, contestants, expand, scale_of
     from crosstune.experiment.sweep.places import arguments, found_in, generated
-    from crosstune.nn.devices import check_device, resolve_device
+    from crosstune.nn.devices import check_device, check_processes, resolve_device
 
-    (check_device if elsewhere else resolve_device)(device)
+    check_device(device)
+    if not elsewhere:
+        check_processes(processes, resolve_device(device), device)
     found = get_suite(suite)
     size = scale_of(found, scale)
     chosen = chosen_tasks(found, size, names(tasks) if tasks else None, protocol)
@@ -34,7 +36,7 @@ def plan(
         "protocol": protocol, "limit": common.parse_limit(limit) or dict(size.limit or {}),
         "backbones": names(backbones), "seeds": common.parse_seeds(seeds or str(size.seeds)),
         "budget": budget or size.budget, "settings": common.parse_settings(settings), "threads": threads,
-        "device": device, "checkpoint_seconds": common.parse_interval(checkpoint_every),
+        "processes": processes, "device": device, "checkpoint_seconds": common.parse_interval(checkpoint_every),
     }  # fmt: skip
     roles = contestants(names(methods))
     expand(chosen, roles, places={t.name: ("", "") for t in chosen}, **wanted)

@@ -18,6 +18,7 @@ from crosstune.backbones import Backbone
 from crosstune.data.vectors import target_vectors
 from crosstune.errors import Interrupted
 from crosstune.experiment.bounding import measure
+from crosstune.experiment.team import Team
 from crosstune.methods import Method, get_method, override
 from crosstune.methods.contract import AnyStage
 from crosstune.nn.model import CrossModalModel
@@ -179,9 +180,10 @@ class ArmResult:
 def run_arm(
     arm: Arm, seed: int, *, folder: RunFolder, backbone: Backbone, bank: SourceBank | None, train: Dataset,
     validation: Dataset, metric: Any, tokens: int | None, checkpoint_seconds: float, flag: StopFlag,
-    started: float, notify: Callable[..., None], measure_bound: bool,
+    started: float, notify: Callable[..., None], measure_bound: bool, team: Team | None = None,
 ) -> ArmResult:  # fmt: skip
-    """Run every stage of the arm, continuing where an earlier sitting stopped."""
+    """Run every stage of the arm, continuing where an earlier sitting stopped. team: processes that fit with us."""
+    runners = RUNNERS if team is None else RUNNERS | {"fit": team.fit}
     arm_started = time.monotonic()
     streams = Streams(seed)
     monitor = RunMonitor(folder, arm.name, seed, every=checkpoint_seconds, flag=flag, started=started, notify=notify)
@@ -213,7 +215,7 @@ def run_arm(
         monitor.limits = {stage.name: _limit(arm, stage, used, _fitting_steps(reports))}
         if stage.name == "align" and bounded and not folder.has_checkpoint(f"{monitor.prefix}.align"):
             _bound(state, "before", monitor)
-        state, report = RUNNERS[stage.name](state, stage, streams=streams)
+        state, report = runners[stage.name](state, stage, streams=streams)
         reports.append(report)
         monitor.event("stage", stage=stage.name, report=report.as_dict())
         if stage.name == "align" and bounded:

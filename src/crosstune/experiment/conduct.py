@@ -25,6 +25,7 @@ from crosstune.experiment.request import Request
 from crosstune.experiment.scoring import keep_scores, own_scores, predictor, scores_of
 from crosstune.experiment.sitting import Notify, Sitting, scored_rows, silent, validation_rows
 from crosstune.experiment.source import Origin, source_bank_and_origin
+from crosstune.experiment.team import Team
 from crosstune.methods import Method
 from crosstune.metrics import get_metric
 from crosstune.nn.devices import resolve_device
@@ -52,7 +53,7 @@ def execute(
         raise UsageError(
             f"a run is one process, and {os.environ['WORLD_SIZE']} were started",
             cause="torchrun or `accelerate launch`",
-            fix="start crosstune by itself; several processes may share the fitting stage, crosstune.stages.fit.run",
+            fix="start crosstune by itself: --processes N starts those that share the fitting",
         )
     go_on = f"continue with `crosstune resume {folder.path}`"
     try:
@@ -134,8 +135,14 @@ def _execute(
         if floors is not None:
             floors.stop()
     flag.check()
-    arms = plan_arms(run, method, backbone)
-    _run_arms(run, arms, method, backbone, bank)
+    with contextlib.ExitStack() as stack:
+        if request.processes > 1:
+            run.event("message", text=f"starting the other {request.processes - 1} of {request.processes} processes")
+            run.team = stack.enter_context(
+                Team(request.processes, folder, scored, resolve_device(request.device), torch.get_num_threads())
+            )
+            run.team.join()
+        _run_arms(run, plan_arms(run, method, backbone), method, backbone, bank)
     _complete(run)
 
 
@@ -195,7 +202,7 @@ def _run_arms(run: Sitting, arms: list[Arm], method: Method, backbone: Backbone,
                 validation=run.validation, metric=run.metric, tokens=run.request.tokens,
                 checkpoint_seconds=run.request.checkpoint_seconds, flag=run.flag, started=run.started - run.before,
                 notify=run.notify,
-                measure_bound=run.request.bound and arm.role == "method" and arm.method.aligns,
+                measure_bound=run.request.bound and arm.role == "method" and arm.method.aligns, team=run.team,
             )  # fmt: skip
         best = _finish_arm(run, arm, seed, result, body, best, time.monotonic() - began)
 

@@ -13,7 +13,7 @@ from crosstune.discovery import discover
 from crosstune.errors import ConfigError
 from crosstune.experiment.budget import Budget
 from crosstune.methods import Method, get_method, override
-from crosstune.nn.devices import PATTERN, resolve_device
+from crosstune.nn.devices import PATTERN, check_processes, resolve_device
 from crosstune.records import Dataset
 from crosstune.stages.fit import FitConfig
 
@@ -41,8 +41,9 @@ class Request(BaseModel):
     settings). settings: overrides of the method, keys like ``align.steps``. fractions: train, validation, test.
     proxy: labelled source data: "auto" (by the body's modality), "none", a name, or a path, which is kept absolute
     so that a run can be resumed from anywhere. threads: of the CPU, None = torch's choice. device: "auto", "cpu",
-    "cuda", "cuda:1" or "mps". attention: of decoders, None = the body's own. checkpoint_seconds: how often the
-    state within an arm is kept. only_floors: no model at all, the floors alone in the whole budget.
+    "cuda", "cuda:1" or "mps". processes: that fit one model together, one per device. attention: of decoders, None
+    = the body's own. checkpoint_seconds: how often the state within an arm is kept. only_floors: no model at all, the
+    floors alone in the whole budget. bound: measure the bound beside the method.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,6 +70,7 @@ class Request(BaseModel):
     checkpoint_seconds: float = Field(default=15.0, ge=0)
     task: TaskChoice | None = None
     only_floors: bool = False
+    processes: int = Field(default=1, ge=1)
     bound: bool = True
 
     @field_validator("proxy")
@@ -105,7 +107,7 @@ class Request(BaseModel):
             if isinstance(stage, FitConfig):
                 stage.check()
         self.parsed_budget()
-        resolve_device(self.device)
+        check_processes(self.processes, resolve_device(self.device), self.device)
         choose(self.proxy, modality_of(self.backbone), own_proxy(self.backbone))
         if self.metric:
             get_metric(self.metric)
@@ -126,7 +128,7 @@ class Request(BaseModel):
         """Hash of the resolved configuration and the data: equal digests mean the same run."""
         # how often to save and where the files lie decide nothing
         request = self.model_dump(mode="json", exclude={"checkpoint_seconds": True, "task": {"data"}})
-        for later in ("task", "only_floors", "bound"):  # runs of before have the digest they had
+        for later in ("task", "only_floors", "processes", "bound"):  # runs of before have the digest they had
             if request[later] == type(self).model_fields[later].default:
                 del request[later]
         content = {"request": request, "method": self.resolved_method().model_dump(mode="json")}

@@ -11,6 +11,7 @@ import numpy as np
 
 from crosstune.experiment.arms import StopFlag
 from crosstune.experiment.request import Request
+from crosstune.experiment.team import Team
 from crosstune.metrics import Metric
 from crosstune.records import Dataset
 from crosstune.runs.folder import RunFolder
@@ -37,6 +38,7 @@ class Sitting:
     validation: Dataset
     metric: Metric
     record: dict[str, Any] = field(default_factory=dict)
+    team: Team | None = None  # processes that fit with this one
 
     @property
     def protocol(self) -> str:

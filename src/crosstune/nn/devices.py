@@ -43,6 +43,18 @@ def resolve_device(name: str = "auto") -> torch.device:
     return torch.device("cuda", index)
 
 
+def check_processes(count: int, device: torch.device, name: str) -> None:
+    """UsageError when so many processes cannot have a device each. name: as it was asked for."""
+    if count == 1 or device.type == "cpu":
+        return
+    found = torch.cuda.device_count() if device.type == "cuda" else 1
+    if ":" in name or found < count:
+        raise UsageError(
+            f"--processes {count} need as many devices, and --device {name} gives {1 if ':' in name else found}",
+            fix="--device cuda takes the first ones; --processes 1 trains on one",
+        )
+
+
 def describe_device(device: torch.device) -> str:
     """The device in words."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

@@ -26,8 +26,9 @@ class Job(BaseModel):
 
     data: where the task's files lie; origin: what they are, as text that is the same wherever they lie (the arguments
     they were generated with, or a fingerprint of the files). contestant: name of a method or of a floor. backbone:
-    None for floors. settings: overrides of the method. threads: of the CPU; they decide the order of sums. device:
-    where methods run; like the machine it is no part of a job's identity, so that a sweep can go on elsewhere.
+    None for floors. settings: overrides of the method. threads: of the CPU, and processes that fit one model together
+    (methods only): they decide the order of sums. device: where methods run; like the machine it is no part of a job's
+    identity, so that a sweep can go on elsewhere.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
@@ -44,6 +45,7 @@ class Job(BaseModel):
     budget: str
     settings: dict[str, Any] = Field(default_factory=dict)
     threads: int = 1
+    processes: int = 1
     device: str = "auto"
     checkpoint_seconds: float = 15.0
 
@@ -64,7 +66,14 @@ class Job(BaseModel):
         if self.role == "floor":
             return bind(Request(**plain, backbone="minilm", floors=(self.contestant,), only_floors=True), choice)
         return bind(
-            Request(**plain, floors=(), method=self.contestant, backbone=str(self.backbone), settings=self.settings),
+            Request(
+                **plain,
+                floors=(),
+                method=self.contestant,
+                backbone=str(self.backbone),
+                settings=self.settings,
+                processes=self.processes,
+            ),
             choice,
         )
 
@@ -73,7 +82,7 @@ class Job(BaseModel):
         """The job's identity: 16 hexadecimal digits of sha256 over everything that decides its figures, in resolved
         form. Where the data lie, how often the state is kept, and the device, decide nothing: the device need not be on
         this machine."""
-        request = self.request(device="auto")
+        request = self.request(device="cpu")
         content = {
             "task": self.task, "protocol": self.protocol, "limit": dict(self.limit), "data": self.origin,
             "contestant": self.contestant, "role": self.role, "backbone": self.backbone, "seed": self.seed,
@@ -81,6 +90,8 @@ class Job(BaseModel):
             "tokens": request.tokens, "proxy": request.proxy,
             "method": request.resolved_method().model_dump(mode="json") if self.role == "method" else None,
         }  # fmt: skip
+        if self.processes > 1:  # jobs of before have the identity they had
+            content["processes"] = self.processes
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -132,7 +143,8 @@ def settings_for(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 def expand(
     chosen: Iterable[Task], roles: Mapping[str, Role], *, places: Mapping[str, tuple[str, str]], protocol: str,
     limit: Mapping[str, int], backbones: Iterable[str], seeds: Iterable[int], budget: str,
-    settings: Mapping[str, Any], threads: int, device: str = "auto", checkpoint_seconds: float = 15.0,
+    settings: Mapping[str, Any], threads: int, processes: int = 1, device: str = "auto",
+    checkpoint_seconds: float = 15.0,
 ) -> list[Job]:  # fmt: skip
     """Every job, one seed of everything before the next seed. places: task -> (where its data lie, what they are).
 
@@ -151,6 +163,7 @@ def expand(
                             task=task.name, data=data, origin=origin, protocol=protocol,  # type: ignore[arg-type]
                             limit=dict(limit), contestant=name, role=role, backbone=backbone, seed=seed,
                             budget=budget, settings=own, threads=threads, device=device,
+                            processes=processes if role == "method" else 1,
                             checkpoint_seconds=checkpoint_seconds,
                         )
                     )  # fmt: skip

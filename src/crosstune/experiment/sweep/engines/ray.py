@@ -99,7 +99,7 @@ class _Cluster:
         """The resources of a job, in Ray's words. A GPU is for methods, when it was asked for or there are any."""
         wants = job.role == "method" and (job.device.startswith("cuda") or (job.device == "auto" and self.gpus))
         memory = {} if self.options.memory is None else {"memory": self.options.memory}
-        return {"num_cpus": job.threads, "num_gpus": int(wants), **memory}
+        return {"num_cpus": job.threads * job.processes, "num_gpus": int(wants) * job.processes, **memory}
 
     def fits(self, node: dict[str, Any], job: Job) -> bool:
         has, needs = node["Resources"], self.needs(job)
@@ -120,7 +120,7 @@ def connected(options: Options, jobs: Sequence[Job], workers: int | None) -> Ite
     """The cluster at the address, a new one on this machine without, or that of this process if it has one already.
     UsageError when there is none at the address."""
     ray = library()
-    threads = max(job.threads for job in jobs)
+    threads = max(job.threads * job.processes for job in jobs)
     ray._private.worker._worker_logs_enabled = False  # we say ourselves what was lost
     if ray.is_initialized():
         yield _Cluster(ray, options, threads, own=False)

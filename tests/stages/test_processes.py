@@ -73,9 +73,9 @@ def test_accelerate_launch_starts_the_same(tmp_path: Path) -> None:
     options = OPTIONS | {"kind": "classification"}
     two = launch(tmp_path / "two", 2, options)
     command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
-        "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no", str(SCRIPT),
-        str(tmp_path / "launched"), json.dumps(options),
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+        "--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no",
+        str(SCRIPT), str(tmp_path / "launched"), json.dumps(options),
     ]  # fmt: skip
     done = subprocess.run(
         command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False

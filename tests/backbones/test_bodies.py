@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from crosstune.backbones import Backbone, load_backbone
+from crosstune.backbones.contract import shuffle_within_tensors
 from crosstune.backbones.load import families
 
 PASSAGES = ["Alignment of clouds.", "The quick brown fox jumps over the lazy dog, twice, and then it rests.", "x"]
@@ -80,14 +81,26 @@ def test_a_body_is_rebuilt_from_its_own_config(family: str) -> None:
 
 
 def test_shuffled_weights_keep_every_tensors_values_and_lose_their_order(minilm: Backbone) -> None:
-    pretrained = dict(minilm.body.named_parameters())
-    shuffled = dict(load_backbone("minilm", weights="shuffled", seed=1).body.named_parameters())
+    made = load_backbone("minilm", weights="shuffled", seed=1)
+    pretrained = {**dict(minilm.body.named_parameters()), **dict(minilm.source.named_parameters())}
+    shuffled = {**dict(made.body.named_parameters()), **dict(made.source.named_parameters())}
     assert list(pretrained) == list(shuffled)
     moved = 0
     for name, tensor in pretrained.items():
         assert torch.equal(tensor.detach().flatten().sort().values, shuffled[name].detach().flatten().sort().values)
         moved += int(not torch.equal(tensor, shuffled[name]))
     assert moved == len(pretrained)
+
+
+def test_buffers_are_no_weights_and_stay_as_they_are() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(5, 5), torch.nn.BatchNorm1d(5))
+    module[1].running_mean.copy_(torch.arange(5.0))  # type: ignore[union-attr,operator]
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    shuffle_within_tensors(module, 3)
+    after = module.state_dict()
+    for name, _ in module.named_buffers():
+        assert torch.equal(before[name], after[name])
+    assert not torch.equal(before["0.weight"], after["0.weight"])
 
 
 def test_shuffled_and_random_weights_follow_their_seed(minilm: Backbone) -> None:

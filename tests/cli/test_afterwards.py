@@ -245,7 +245,7 @@ def test_the_seal_is_opened_once(finished: Path, run: Path, capsys: Any) -> None
     assert json.loads(out)["split"] == "test"
     first = support.record(run)["reveals"]
     assert len(first) == 1
-    arms = ("recraft", "no-alignment", "frozen", "scratch")
+    arms = ("recraft", "no-align", "frozen", "scratch")
     expected = {f"test.{a}.s{s}.parquet" for a in arms for s in (0, 1)}
     expected |= {"test.floor-majority.s0.parquet", "test.floor-nearest.s0.parquet"}
     assert {p.name for p in run.glob("predictions/test.*")} == expected

@@ -35,7 +35,7 @@ def test_every_kind_of_data_becomes_a_model(name: str, tmp_path: Path, capsys: A
     make, flags, kind, shape = CASES[name]
     path, run = make(tmp_path), tmp_path / "run"
     code, out, err = support.call(
-        capsys, "fit", path, *support.TINY, *flags, "--controls", "no-alignment", "--out", run, "--json"
+        capsys, "fit", path, *support.TINY, *flags, "--controls", "no-align", "--out", run, "--json"
     )
     assert code == 0, err
     result = json.loads(out)  # stdout holds JSON and nothing else
@@ -44,8 +44,8 @@ def test_every_kind_of_data_becomes_a_model(name: str, tmp_path: Path, capsys: A
     assert record["task"]["kind"] == result["kind"] == kind
     assert record["task"]["shape"] == shape
     arms = {arm["arm"]: arm for arm in result["arms"]}
-    assert set(arms) >= {"recraft", "no-alignment", "floor:majority", "floor:nearest"}
-    for arm in ("recraft", "no-alignment", "floor:majority"):
+    assert set(arms) >= {"recraft", "no-align", "floor:majority", "floor:nearest"}
+    for arm in ("recraft", "no-align", "floor:majority"):
         assert arms[arm]["low"] <= arms[arm]["value"] <= arms[arm]["high"]
     assert result["verdict"]
     assert {b["stage"] for b in result["bound"]} == {"before", "after-align", "after-fit"}
@@ -126,12 +126,12 @@ def test_the_record_and_the_events_follow_the_schema(finished: Path) -> None:
     assert record["backbone"]["name"] == "twin-bert"
     assert [s["name"] for s in record["method"]["stages"]] == ["source_head", "align", "fit"]
     assert record["budget"]["steps"] == 6
-    assert set(record["budget"]["parts"]) == {"recraft", "no-alignment", "frozen", "scratch", "total"}
+    assert set(record["budget"]["parts"]) == {"recraft", "no-align", "frozen", "scratch", "total"}
     assert record["reveals"] == []
     assert set(record["versions"]) >= {"python", "torch", "numpy"}
     assert set(record["hardware"]) >= {"platform", "cpu", "cores", "threads", "device"}
     roles = {name: arm["role"] for name, arm in record["arms"].items()}
-    assert roles == {"recraft": "method", "no-alignment": "control", "frozen": "control", "scratch": "control",
+    assert roles == {"recraft": "method", "no-align": "control", "frozen": "control", "scratch": "control",
                      "floor:majority": "floor", "floor:nearest": "floor"}  # fmt: skip
     for name, arm in record["arms"].items():
         assert arm["seconds"] >= 0
@@ -145,7 +145,7 @@ def test_the_record_and_the_events_follow_the_schema(finished: Path) -> None:
     found = support.events(finished)
     assert [json.loads(line) for line in (finished / "events.jsonl").read_text().splitlines()] == found
     assert all(e["t"] >= 0 and e["kind"] for e in found)
-    for arm in ("recraft", "no-alignment", "frozen", "scratch"):
+    for arm in ("recraft", "no-align", "frozen", "scratch"):
         for seed in (0, 1):
             own = [e for e in found if e.get("arm") == arm and e.get("seed") == seed]
             fitting = [e["step"] for e in own if e["kind"] == "step" and e["stage"] == "fit"]

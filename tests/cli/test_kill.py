@@ -27,7 +27,7 @@ LONG = (
     *support.SMALL, "--set", "align.steps=40", "--set", "align.distortion_steps=20", "--set", "align.source_points=128",
     # rates at which training matters: a model selected before its first step would hide a wrong resume
     "--set", "fit.dropout=true", "--set", "fit.body_rate=0.001", "--set", "fit.head_init=zero",
-    "--budget", "120steps", "--controls", "no-alignment", "--seeds", "1", "--checkpoint-every", "0.02s",
+    "--budget", "120steps", "--controls", "no-align", "--seeds", "1", "--checkpoint-every", "0.02s",
 )  # fmt: skip
 
 
@@ -126,7 +126,7 @@ MOMENTS: dict[str, dict[str, object] | None] = {
     "in alignment": {"kind": "step", "stage": "align", "arm": "recraft", "step": 9},
     "in fitting": {"kind": "step", "stage": "fit", "arm": "recraft", "step": 50},
     "between arms": {"kind": "arm", "arm": "recraft"},
-    "in a control": {"kind": "step", "stage": "fit", "arm": "no-alignment", "step": 30},
+    "in a control": {"kind": "step", "stage": "fit", "arm": "no-align", "step": 30},
 }
 
 

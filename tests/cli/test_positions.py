@@ -15,7 +15,7 @@ from crosstune.report import summarise
 
 from . import support
 
-SHORT = ("--backbone", "twin-bert", "--method", "finetune", "--controls", "none", "--floors", "majority",
+SHORT = ("--backbone", "twin-bert", "--method", "no-align", "--controls", "none", "--floors", "majority",
          "--threads", "1", "--budget", "12steps")  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def test_class_maps_beat_the_majority_and_are_scored_predicted_and_revealed(
     assert code == 0, err
     assert "segmentation" in out + err
     arms = {arm.arm: arm for arm in summarise(run).arms}
-    assert arms["finetune"].value < 0.7 * arms["floor:majority"].value
+    assert arms["no-align"].value < 0.7 * arms["floor:majority"].value
 
     code, out, _ = support.call(capsys, "evaluate", run, path, "--json")
     scores = {score["metric"]: score for score in json.loads(out)["scores"]}
@@ -55,7 +55,7 @@ def test_class_maps_beat_the_majority_and_are_scored_predicted_and_revealed(
 
     code, _, err = support.call(capsys, "reveal", run)
     assert code == 0, err
-    assert summarise(run, split="test").arm("finetune").value < summarise(run, split="test").arm("floor:majority").value
+    assert summarise(run, split="test").arm("no-align").value < summarise(run, split="test").arm("floor:majority").value
     html = (run / "report.html").read_text()
     assert "intersection over union" in html
     assert "wrong" in html
@@ -70,7 +70,7 @@ def test_series_of_different_lengths_keep_theirs(tmp_path: Path, capsys: Any) ->
     code, _, err = support.call(capsys, "fit", path, *SHORT, "--out", tmp_path / "run")
     assert code == 0, err
     arms = {arm.arm: arm for arm in summarise(tmp_path / "run").arms}
-    assert arms["finetune"].value < 0.8 * arms["floor:majority"].value
+    assert arms["no-align"].value < 0.8 * arms["floor:majority"].value
     assert support.call(capsys, "predict", tmp_path / "run", path, "-o", tmp_path / "p.npz")[0] == 0
     with np.load(tmp_path / "p.npz") as stored:
         np.testing.assert_array_equal(stored["label"] == -1, np.arange(40) >= lengths[:, None])
@@ -103,7 +103,7 @@ def test_fields_with_gaps_are_told_and_learnt(tmp_path: Path, capsys: Any) -> No
     code, _, err = support.call(capsys, "fit", path, *SHORT, "--out", run)
     assert code == 0, err
     arms = {arm.arm: arm for arm in summarise(run).arms}
-    assert arms["finetune"].value < 0.5 * arms["floor:majority"].value
+    assert arms["no-align"].value < 0.5 * arms["floor:majority"].value
     assert "points of the truth are unknown" in (run / "report.html").read_text()
     assert support.call(capsys, "reveal", run)[0] == 0
     code, out, _ = support.call(capsys, "evaluate", run, path, "--json")

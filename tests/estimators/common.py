@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 QUICK: dict[str, Any] = {
-    "backbone": "twin-bert", "method": "finetune", "budget": "3steps", "floors": "none", "controls": "none"
+    "backbone": "twin-bert", "method": "no-align", "budget": "3steps", "floors": "none", "controls": "none"
 }  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def test_there_are_examples():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_example(path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(path), "twin-bert", "5steps", "finetune"])
+    monkeypatch.setattr(sys, "argv", [str(path), "twin-bert", "5steps", "no-align"])
     runpy.run_path(str(path), run_name="__main__")
     assert SAID[path.stem] in capsys.readouterr().out
 
@@ -38,7 +38,7 @@ def test_the_code_in_the_documentation_runs(tmp_path, monkeypatch):
     for ours, theirs in (('budget="4m"', quick), ('"minilm"', '"twin-bert"'), ('method="recraft", ', "")):
         assert ours in code
         code = code.replace(ours, theirs)
-    code = code.replace(quick, quick + ', method="finetune"')
+    code = code.replace(quick, quick + ', method="no-align"')
     monkeypatch.chdir(tmp_path)
     np.savez("digits.npz", X=np.eye(20), y=np.arange(20) % 2)
     names: dict[str, Any] = {}

@@ -71,7 +71,7 @@ def test_fit_takes_arrays_mappings_and_frames(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     X, y = blobs(60)
     kept = crosstune.fit(X, y, **QUICK)
-    assert kept.run_.startswith("runs/data-finetune-")
+    assert kept.run_.startswith("runs/data-no-align-")
     expected = kept.predict_proba(X)
     mapped = crosstune.fit({"X": X, "y": y}, out="mapped", **QUICK)
     np.testing.assert_array_equal(mapped.predict_proba(X), expected)

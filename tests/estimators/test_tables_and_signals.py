@@ -274,7 +274,7 @@ def test_report_holds_verdict_and_figures():
     model.fit(X[:200].reshape(-1, 1, 8, 8), y[:200])
     report = model.report_
     arms = {arm["arm"]: arm for arm in report["arms"]}
-    assert list(arms) == ["finetune", "frozen", "floor:majority", "floor:nearest"]
+    assert list(arms) == ["no-align", "frozen", "floor:majority", "floor:nearest"]
     for arm in arms.values():
         assert arm["low"] <= arm["value"] <= arm["high"]
     assert arms["floor:majority"]["value"] > 0.7

@@ -12,9 +12,9 @@ from crosstune.backbones import load_backbone
 from crosstune.errors import BudgetError, UsageError
 from crosstune.experiment import Request
 from crosstune.experiment import plan as planning
-from crosstune.experiment.arms import Arm, _limit, control
+from crosstune.experiment.arms import Arm, _limit
 from crosstune.experiment.budget import Budget
-from crosstune.methods import Method, get_method
+from crosstune.methods import Method, control, get_method
 from crosstune.records import Dataset
 
 RATE = 1000.0  # rows a second, instead of a measurement
@@ -69,7 +69,7 @@ def allot(waves: Dataset, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_every_arm_gets_the_same_time_and_together_they_fill_the_budget(allot: Any) -> None:
     for budget, used, seeds in (("4m", 20.0, 1), ("10m", 33.0, 3)):
         plan = allot(budget, used=used, seeds=seeds)
-        assert list(plan["arms"]) == ["recraft", "no-alignment", "frozen", "scratch"]
+        assert list(plan["arms"]) == ["recraft", "no-align", "frozen", "scratch"]
         assert plan["dropped"] == []
         (each,) = {arm["seconds"] for arm in plan["arms"].values()}
         total = Budget.parse(budget).seconds
@@ -92,7 +92,7 @@ def test_what_comes_after_fitting_is_kept_free(allot: Any, waves: Dataset) -> No
 
 
 def test_controls_are_dropped_from_the_last(allot: Any) -> None:
-    order = ["no-alignment", "frozen", "scratch"]
+    order = ["no-align", "frozen", "scratch"]
     seen = []
     for seconds in (60, 18, 15, 12, 9):
         plan = allot(f"{seconds}s")

@@ -27,7 +27,7 @@ SETTINGS = {
 
 
 def request(**options: Any) -> Request:
-    base = {"backbone": "twin-bert", "budget": "4steps", "floors": ("majority",), "controls": ("no-alignment",)}
+    base = {"backbone": "twin-bert", "budget": "4steps", "floors": ("majority",), "controls": ("no-align",)}
     return Request(**{**base, "settings": SETTINGS, "threads": 1, **options})
 
 

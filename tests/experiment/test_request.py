@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from crosstune.errors import ConfigError, UsageError
 from crosstune.experiment import Request, prepare
-from crosstune.experiment.arms import control
 from crosstune.experiment.request import origins
+from crosstune.methods import control
 from crosstune.records import Dataset
 from crosstune.stages.fit import FitConfig
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 import crosstune.methods
 from crosstune.discovery import discover
 from crosstune.errors import ConfigError, UsageError
-from crosstune.methods import Method, get_method, methods, override
+from crosstune.methods import Method, control, fit_of, get_method, methods, override, variants
 from crosstune.stages.align import AlignConfig
 from crosstune.stages.fit import FitConfig
 from crosstune.stages.source_head import SourceHeadConfig
@@ -42,11 +42,13 @@ class TestEveryMethod:
 
     def test_controls_exist_and_are_others(self, name: str) -> None:
         method = get_method(name)
-        assert set(method.controls) <= {*methods(), "no-alignment"} - {name}
+        assert set(method.controls) <= {*methods()} - {name}
         if method.aligns:
-            assert {"no-alignment", "frozen", "scratch"} <= set(method.controls)
-        else:
-            assert "no-alignment" not in method.controls
+            assert {"no-align", "frozen", "scratch"} <= set(method.controls)
+        for other in method.controls:
+            made = control(method, other)
+            assert made.name == other
+            assert (made.stages, made.weights) != (method.stages, method.weights)
 
     def test_says_what_it_is(self, name: str) -> None:
         assert 10 < len(get_method(name).summary) < 120
@@ -69,12 +71,90 @@ def test_the_two_presets_of_the_recipe() -> None:
     assert not reference.linear_part
 
 
-def test_recipes_differ_in_what_they_test() -> None:
-    assert get_method("scratch").weights == "random"
-    frozen = get_method("frozen").stages[-1]
-    assert isinstance(frozen, FitConfig)
-    assert frozen.trainable == "norms"
-    assert not get_method("finetune").aligns
+def test_plain_fine_tuning_has_nothing_of_ours() -> None:
+    plain = get_method("finetune")
+    assert [s.name for s in plain.stages] == ["fit"]
+    assert (fit_of(plain).head_init, fit_of(plain).trainable, fit_of(plain).head_steps) == ("zero", "all", 0)
+    assert (plain.linear_part, plain.weights) == (False, "pretrained")
+
+
+def test_methods_of_other_papers_stand_on_plain_fine_tuning() -> None:
+    orca, plain = get_method("orca"), get_method("finetune")
+    assert fit_of(orca) == fit_of(plain)
+    assert not orca.linear_part
+    align = stage(orca, "align")
+    assert (align.fa, align.space, align.fld) == ("otdd", "means", None)
+    assert control(orca, "no-align").stages == plain.stages
+
+
+# -- one part taken out -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list(variants()))
+def test_a_method_without_a_part_and_the_control_are_one_definition(name: str) -> None:
+    assert control(get_method("recraft"), name) == get_method(name)
+
+
+@pytest.mark.parametrize("name", list(variants()))
+def test_variants_follow_every_other_setting_of_the_method(name: str) -> None:
+    changes = {
+        "align.steps": 7, "align.learning_rate": 1e-2, "fit.batch_size": 8, "fit.embedder_rate": 3e-3,
+        "fit.loss": "focal", "linear_part": False,
+    }  # fmt: skip
+    made = control(override(get_method("recraft"), changes), name)
+    known = {s.name for s in made.stages}
+    same = {key: value for key, value in changes.items() if "." not in key or key.split(".")[0] in known}
+    assert made == override(get_method(name), same)
+    assert {"fit.batch_size", "linear_part"} <= set(same)
+
+
+def test_what_each_variant_changes() -> None:
+    ours = get_method("recraft")
+    taken = {name: _differences(ours, get_method(name)) for name in variants()}
+    assert taken == {
+        "no-align": {"stages": ["fit"]},
+        "no-distortion": {"align.fld": None},
+        "mean-match": {"align.fa": "moments", "align.fld": None, "stages": ["align", "fit"]},
+        "shuffled": {"weights": "shuffled"},
+        "frozen": {"stages": ["fit"], "fit.trainable": "norms"},
+        "scratch": {"stages": ["fit"], "weights": "random", "fit.body_rate": 10 * fit_of(ours).body_rate},
+    }
+
+
+def _differences(a: Method, b: Method) -> dict[str, Any]:
+    """What b has otherwise, apart from what it is called."""
+    found: dict[str, Any] = {}
+    names = [s.name for s in b.stages]
+    if names != [s.name for s in a.stages]:
+        found["stages"] = names
+    for name in names:
+        before, after = stage(a, name).model_dump(), stage(b, name).model_dump()
+        found |= {f"{name}.{key}": after[key] for key in after if after[key] != before[key]}
+    return found | {key: getattr(b, key) for key in ("weights", "linear_part") if getattr(a, key) != getattr(b, key)}
+
+
+@pytest.mark.parametrize("name", ["lora", "linear-probe", "frozen", "scratch"])
+def test_a_method_without_stage_1_is_compared_with_everything_trained(name: str) -> None:
+    if name == "lora":
+        pytest.importorskip("peft")
+    settings = {"fit.adapter_alpha": 4.0} if name == "lora" else {}
+    method = override(get_method(name), {"fit.batch_size": 8, **settings})
+    made = control(method, "no-align")
+    fit_of(made).check("classification")
+    assert made == override(get_method("no-align"), {"fit.batch_size": 8})
+
+
+def test_a_control_that_is_another_method_keeps_its_recipe_and_takes_the_loss() -> None:
+    method = override(get_method("recraft"), {"fit.loss": "focal", "fit.batch_size": 8})
+    made = control(method, "finetune")
+    assert made == override(get_method("finetune"), {"fit.loss": "focal"})
+
+
+@pytest.mark.parametrize("name", ["no-distortion", "mean-match"])
+def test_a_part_that_is_not_there_cannot_be_taken_out(name: str) -> None:
+    with pytest.raises(UsageError, match="'lora' has no") as caught:
+        control(get_method("lora"), name)
+    assert "leave that control out" in str(caught.value)
 
 
 def test_unknown_names_get_a_suggestion() -> None:

@@ -32,7 +32,7 @@ def digits(folder: Path, *, reveal: bool = False, seeds: int = 1, **more: Any) -
     models: dict[str, dict[int, Any]] = {}
     events: list[dict[str, Any]] = []
     fitted, judged = (x[train], y[train]), (x[validation], y[validation])
-    for arm, hidden, epochs in (("recraft", 64, 14), ("no-alignment", 64, 11), ("frozen", 12, 9), ("scratch", 8, 6)):
+    for arm, hidden, epochs in (("recraft", 64, 14), ("no-align", 64, 11), ("frozen", 12, 9), ("scratch", 8, 6)):
         for seed in range(seeds):
             events += _train_network(arm, seed, hidden, epochs, fitted, judged, models)
     models["floor:majority"] = {0: _Prior(y[train])}
@@ -129,7 +129,7 @@ def diabetes(folder: Path, **more: Any) -> RunWriter:
     train, validation = np.split(np.random.default_rng(1).permutation(len(x)), [250])
     y = y[:, None].astype(float)
     fits = {
-        "recraft": KNeighborsRegressor(3), "no-alignment": KNeighborsRegressor(4), "frozen": KNeighborsRegressor(60),
+        "recraft": KNeighborsRegressor(3), "no-align": KNeighborsRegressor(4), "frozen": KNeighborsRegressor(60),
         "scratch": KNeighborsRegressor(1), "floor:linear": Ridge(0.01), "floor:neighbour": KNeighborsRegressor(1),
     }  # fmt: skip
     arms: dict[str, Any] = {

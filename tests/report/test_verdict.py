@@ -37,7 +37,7 @@ def judged(folder: Path, n: int, *, metric: str = "error", direction: str = "low
 
 
 def test_a_clear_win_is_worth_it(tmp_path):
-    verdict = judged(tmp_path, 200, recraft=10, no_alignment=40, floor_linear=60, floor_majority=120).verdict
+    verdict = judged(tmp_path, 200, recraft=10, no_align=40, floor_linear=60, floor_majority=120).verdict
     assert (verdict.answer, verdict.use) == ("use", "recraft")
     assert verdict.headline.startswith("Use recraft, it was worth it: validation error 0.050 against 0.300")
     assert verdict.alignment.value == pytest.approx(0.15)
@@ -96,6 +96,18 @@ def test_missing_controls_are_said(tmp_path):
     assert verdict.body is None
     assert "What alignment brought is not known: that control was not run." in verdict.sentences
     assert any(s.startswith("Pretraining helped: error 0.450 better") for s in verdict.sentences)
+
+
+def test_a_method_without_stage_1_is_not_credited_with_alignment(tmp_path):
+    judged(tmp_path, 200, recraft=10, no_align=40, floor_linear=60)
+    run = json.loads((tmp_path / "run.json").read_text())
+    run["method"]["stages"] = [{"name": "fit"}]
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    verdict = report.summarise(tmp_path).verdict
+    assert verdict.alignment is None
+    assert not any("lignment" in s for s in verdict.sentences)
+    assert any(s.startswith("What sets recraft apart helped: error 0.150 better than the same recipe with everything "
+                            "trained") for s in verdict.sentences)  # fmt: skip
 
 
 def test_floors_that_timed_out_are_named_and_left_out(made):

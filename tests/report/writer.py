@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 LABELS = {
-    "no-alignment": "no alignment (equal time)",
+    "no-align": "no alignment (equal time)",
     "frozen": "frozen body",
     "scratch": "from scratch",
     "floor:majority": "majority class",
@@ -155,7 +155,7 @@ class RunWriter:
             },
             "budget": {
                 "asked": "4m", "seconds": 240.0, "steps": None, "used": 231.7,
-                "parts": {"floors": 12.1, "setup": 9.4, "recraft": 84.2, "no-alignment": 84.0, "frozen": 21.0},
+                "parts": {"floors": 12.1, "setup": 9.4, "recraft": 84.2, "no-align": 84.0, "frozen": 21.0},
             },
             "seeds": seeds,
             "arms": {name: self._arm(name) for name in self.arms},

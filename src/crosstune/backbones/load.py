@@ -233,18 +233,22 @@ def load_backbone(
     """Load a backbone by name ("minilm", "twin-bert"), folder or hub id.
 
     weights: "pretrained"; "random" (same architecture, its own initialisation, by seed); "shuffled" (pretrained
-    values permuted within each tensor). attention: "causal" or "bidirectional", where the architecture offers a choice;
-    None takes its own. Raises WeightsError (exit code 4) with the fix when weights are missing, refused or not what
-    their checksum says, and UsageError for an attention that the family does not offer.
+    values permuted within each tensor, the source embedder's too). attention: "causal" or "bidirectional", where the
+    architecture offers a choice; None takes its own. Raises WeightsError (exit code 4) with the fix when weights are
+    missing, refused or not what their checksum says, and UsageError for an attention that the family does not offer.
     """
     if name.startswith("twin-"):
         family = families().get(name.removeprefix("twin-"))
         if family is None:
             raise WeightsError(f"no backbone {name!r}", fix=suggest(name, [f"twin-{f}" for f in families()]))
         options = _options(family, attention)
-        body = _build_random(family, family.twin() | options, seed)
-        source = _random_source(family, family.twin(), body, seed)
-        return _assemble(name, body, source, family, "random weights", "random", None, None, None, None, seed)
+        drawn: Weights = "shuffled" if weights == "shuffled" else "random"
+        own = 0 if drawn == "shuffled" else seed
+        body = _build_random(family, family.twin() | options, own)
+        source = _random_source(family, family.twin(), body, own)
+        if drawn == "shuffled":
+            _shuffle(body, source, seed)
+        return _assemble(name, body, source, family, "random weights", drawn, None, None, None, None, seed)
     folder, origin, entry = _resolve(name, allow_pickle=allow_pickle)
     try:
         config = json.loads((folder / "config.json").read_text())
@@ -259,7 +263,7 @@ def load_backbone(
     if weights == "random":
         body = _build_random(family, body.config_dict(), seed)
     elif weights == "shuffled":
-        shuffle_within_tensors(body, seed)
+        _shuffle(body, source, seed)
     return _assemble(
         name, body, source, family, origin, weights, str(folder), digest,
         entry.revision if entry else None, entry.license if entry else _license(folder), seed, _hub_id(name, entry),
@@ -284,6 +288,12 @@ def own_proxy(name: str) -> str | None:
     """The source proxy that a backbone was pretrained on, where there is one."""
     entry = named().get(name)
     return None if entry is None else entry.proxy
+
+
+def _shuffle(body: Body, source: nn.Module, seed: int) -> None:
+    """Theta knows words, pixels or waves as well."""
+    shuffle_within_tensors(body, seed)
+    shuffle_within_tensors(source, seed)
 
 
 def modality_of(name: str) -> Modality | None:

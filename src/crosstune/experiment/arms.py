@@ -19,7 +19,7 @@ from crosstune.data.vectors import target_vectors
 from crosstune.errors import Interrupted
 from crosstune.experiment.bounding import measure
 from crosstune.experiment.team import Team
-from crosstune.methods import Method, get_method, override
+from crosstune.methods import Method, variants
 from crosstune.methods.contract import AnyStage
 from crosstune.nn.model import CrossModalModel
 from crosstune.records import FIELD_KINDS, IGNORED, Dataset, StageReport
@@ -37,18 +37,18 @@ RUNNERS: dict[str, Callable[..., tuple[State, StageReport]]] = {
     "meta": meta.run,
     "fit": fit.run,
 }
-LABELS = {
-    "no-alignment": "no alignment",
-    "frozen": "frozen body",
-    "scratch": "from scratch",
-    "finetune": "plain fine-tuning",
-}
+OTHERS = {"finetune": "plain fine-tuning"}
 
 
-def label(name: str, in_steps: bool = False) -> str:
-    """How tables call an arm; the control without stage 1 says what was kept equal."""
-    text = LABELS.get(name, name)
-    return f"{text} (equal {'steps' if in_steps else 'time'})" if name == "no-alignment" else text
+def label(name: str, method: Method, in_steps: bool = False) -> str:
+    """How tables call an arm of a run of ``method``; the control without stage 1 says what was kept equal."""
+    found = variants().get(name)
+    if found is None or name == method.name:
+        return found.label if found else OTHERS.get(name, name)
+    if name != "no-align":
+        return found.label
+    text = found.label if method.reads_source else "everything trained from pretrained weights"
+    return f"{text} (equal {'steps' if in_steps else 'time'})"
 
 
 @dataclass(frozen=True)
@@ -69,26 +69,6 @@ class Arm:
 
     def plan(self) -> dict[str, Any]:
         return {k: v for k, v in asdict(self).items() if k != "method"}
-
-
-def control(method: Method, name: str) -> Method:
-    """The control of that name for a method: everything equal but the one thing it is there to test."""
-    if name == "no-alignment":
-        stages = tuple(stage for stage in method.stages if stage.name == "fit")
-        return method.model_copy(
-            update={"name": "no-alignment", "stages": stages, "summary": "the same without stage 1"}
-        )
-    return _same_loss(get_method(name), method).model_copy(update={"linear_part": method.linear_part})
-
-
-# settings of fitting in which a control must not differ from the method, or they would decide the comparison
-SHARED = ("loss", "loss_gamma", "class_weights", "pos_weight", "precision", "checkpointing", "compile")
-
-
-def _same_loss(own: Method, method: Method) -> Method:
-    """A control is trained on the loss of the method."""
-    fit = next(s for s in method.stages if s.name == "fit")
-    return override(own, {f"fit.{name}": getattr(fit, name) for name in SHARED})
 
 
 class StopFlag:

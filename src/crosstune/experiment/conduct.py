@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,20 +17,20 @@ from crosstune.backbones import Backbone, load_backbone
 from crosstune.backbones.contract import Weights
 from crosstune.errors import Interrupted, RunError, UsageError
 from crosstune.experiment.arms import Arm, ArmResult, StopFlag, label, run_arm
+from crosstune.experiment.bodies import Bodies, Load
 from crosstune.experiment.floor_race import sharing, start_floors, take_floors
 from crosstune.experiment.place import unwritable
 from crosstune.experiment.plan import plan_arms, within_time
 from crosstune.experiment.request import Request
 from crosstune.experiment.scoring import keep_scores, own_scores, predictor, scores_of
 from crosstune.experiment.sitting import Notify, Sitting, scored_rows, silent, validation_rows
-from crosstune.experiment.source import Origin, source_bank_and_origin
+from crosstune.experiment.source import Origin
 from crosstune.experiment.team import Team
 from crosstune.methods import Method
 from crosstune.metrics import get_metric
 from crosstune.nn.devices import resolve_device
 from crosstune.runs.export import save_model
 from crosstune.runs.folder import RunFolder
-from crosstune.stages.state import SourceBank
 
 
 def open_backbone(request: Request, *, weights: Weights = "pretrained", seed: int = 0) -> Backbone:
@@ -43,11 +42,11 @@ def open_backbone(request: Request, *, weights: Weights = "pretrained", seed: in
 
 def execute(
     folder: RunFolder, *, notify: Notify = silent, started: float | None = None,
-    load: Callable[[Request], Backbone] = open_backbone,
+    load: Load = open_backbone,
 ) -> None:  # fmt: skip
     """Run (or go on with) a prepared folder until it is complete. Interrupted (exit 130) keeps the checkpoint;
-    BudgetError (exit 5) when the time ended before there was a model. load: gives the pretrained backbone; many runs
-    in one process may share one."""
+    BudgetError (exit 5) when the time ended before there was a model. load: gives the backbone with the weights of
+    an arm; many runs in one process may share one."""
     started = time.monotonic() if started is None else started
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError(
@@ -91,7 +90,7 @@ def _execute(
     started: float,
     before: float,
     flag: StopFlag,
-    load: Callable[[Request], Backbone],
+    load: Load,
 ) -> None:
     record = folder.record()
     request = Request.model_validate(record["request"])
@@ -124,12 +123,10 @@ def _execute(
         for line in tokens:
             run.event("message", text=line)
         take_floors(run, floors)
-        bank = None
+        bodies = Bodies(request, backbone, load, lambda origin: _keep_origin(run, origin))
         if method.reads_source:
-            run.event("message", text="source features through the pretrained body")
-            share, whole = sharing(run, floors), method.whole_source
-            bank, origin = source_bank_and_origin(backbone, request.proxy, on_share=share, whole=whole)
-            _keep_origin(run, origin)
+            run.event("message", text=f"source features through the {method.weights} body")
+            bodies.bank(method, request.seeds[0], on_share=sharing(run, floors))
         take_floors(run, floors, wait=True)
     finally:
         if floors is not None:
@@ -142,7 +139,7 @@ def _execute(
                 Team(request.processes, folder, scored, resolve_device(request.device), torch.get_num_threads())
             )
             run.team.join()
-        _run_arms(run, plan_arms(run, method, backbone), method, backbone, bank)
+        _run_arms(run, plan_arms(run, method, backbone), method, bodies)
     _complete(run)
 
 
@@ -178,12 +175,11 @@ def _keep_origin(run: Sitting, origin: Origin) -> None:
     run.save(proxy=origin.as_dict())
 
 
-def _run_arms(run: Sitting, arms: list[Arm], method: Method, backbone: Backbone, bank: SourceBank | None) -> None:
+def _run_arms(run: Sitting, arms: list[Arm], method: Method, bodies: Bodies) -> None:
     for dropped in run.record["plan"]["dropped"]:
         run.record["arms"].setdefault(
-            dropped, {"role": "control", "label": label(dropped), "status": "skipped",
+            dropped, {"role": "control", "label": label(dropped, method), "status": "skipped",
                       "note": "the budget was too short for this control"})  # fmt: skip
-    random_body: dict[int, Backbone] = {}
     best: float | None = run.record.get("exported", {}).get("error")
     todo = [(seed, arm) for seed in run.request.seeds for arm in arms
             if seed not in run.record["arms"].get(arm.name, {}).get("done_seeds", [])]  # fmt: skip
@@ -192,9 +188,7 @@ def _run_arms(run: Sitting, arms: list[Arm], method: Method, backbone: Backbone,
         if fitted is None:
             continue
         arm = fitted
-        body = backbone
-        if arm.method.weights != "pretrained":
-            body = random_body.setdefault(seed, open_backbone(run.request, weights=arm.method.weights, seed=seed))
+        body, bank = bodies.body(arm.method, seed), bodies.bank(arm.method, seed)
         began = time.monotonic()
         run.event("arm-start", arm=arm.name, seed=seed, label=arm.label, seconds=arm.seconds)
         result = run_arm(

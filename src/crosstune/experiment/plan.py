@@ -12,9 +12,9 @@ import torch
 from crosstune.assembly import batch, build_model, plan_model
 from crosstune.backbones import Backbone
 from crosstune.errors import BudgetError
-from crosstune.experiment.arms import Arm, control, label
+from crosstune.experiment.arms import Arm, label
 from crosstune.experiment.sitting import Sitting
-from crosstune.methods import Method
+from crosstune.methods import Method, control
 
 REPORT_SECONDS = 3.0  # kept free for drawing the report
 
@@ -61,13 +61,14 @@ def allot(run: Sitting, methods: dict[str, Method], backbone: Backbone) -> dict[
             "after_seconds": after,
         }
     arms = {}
+    first = next(iter(methods.values()))
     for name in names:
-        own = methods[name].name == run.record["method"]["name"] and name == next(iter(methods))
+        own = methods[name].name == run.record["method"]["name"] and name == first.name
         extra = 0.0
         if own and budget.seconds is not None and methods[name].aligns and run.request.bound:
             extra = 0.5 + 2.0 * shared["probe_rows"] / rate  # the bound after fitting
         arms[name] = shared | {
-            "name": name, "role": "method" if own else "control", "label": label(name, budget.steps is not None),
+            "name": name, "role": "method" if own else "control", "label": label(name, first, budget.steps is not None),
             "seconds": each, "steps": budget.steps, "after_seconds": shared["after_seconds"] + extra,
         }  # fmt: skip
     return {"arms": arms, "dropped": dropped}

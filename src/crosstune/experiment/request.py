@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from crosstune.discovery import discover
 from crosstune.errors import ConfigError
 from crosstune.experiment.budget import Budget
-from crosstune.methods import Method, get_method, override
+from crosstune.methods import Method, control, get_method, override
 from crosstune.nn.devices import PATTERN, check_processes, resolve_device
 from crosstune.records import Dataset
 from crosstune.stages.fit import FitConfig
@@ -98,7 +98,6 @@ class Request(BaseModel):
         """Refuse what can be refused before any data are read: unknown names and settings, a budget that is none."""
         from crosstune.backbones.load import modality_of, own_proxy
         from crosstune.data.proxies import choose
-        from crosstune.experiment.arms import control
         from crosstune.floors import get_floors
         from crosstune.metrics import get_metric
 

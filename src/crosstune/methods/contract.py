@@ -49,6 +49,11 @@ class Method(BaseModel):
         return any(stage.name in ("mix", "meta") for stage in self.stages)
 
 
+def fit_of(method: Method) -> FitConfig:
+    """The settings of its stage 2."""
+    return next(stage for stage in method.stages if isinstance(stage, FitConfig))
+
+
 def methods() -> dict[str, Method]:
     """All methods by name."""
     return discover("crosstune.methods", "METHOD")

@@ -8,5 +8,5 @@ METHOD = Method(
     summary="embedder and body stay as they are; the head is fitted in closed form, then trained",
     paper="Alain and Bengio, Understanding intermediate layers using linear classifier probes, arXiv 1610.01644",
     stages=(FitConfig(trainable="head"),),
-    controls=("finetune", "scratch"),
+    controls=("no-align", "scratch"),
 )

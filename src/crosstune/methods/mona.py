@@ -10,5 +10,5 @@ METHOD = Method(
     paper="Ma et al., Learning Modality Knowledge Alignment for Cross-Modality Transfer, ICML 2024, arXiv 2406.18864",
     stages=(MetaConfig(), PLAIN),
     linear_part=False,
-    controls=("finetune", "scratch"),
+    controls=("no-align", "scratch"),
 )

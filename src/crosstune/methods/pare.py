@@ -11,5 +11,5 @@ METHOD = Method(
     "arXiv 2406.09003",
     stages=(MixConfig(), PLAIN),
     linear_part=False,
-    controls=("finetune", "scratch"),
+    controls=("no-align", "scratch"),
 )

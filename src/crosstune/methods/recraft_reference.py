@@ -21,5 +21,5 @@ METHOD = Method(
         ),
     ),
     linear_part=False,
-    controls=("no-alignment", "frozen", "scratch"),
+    controls=("no-align", "frozen", "scratch"),
 )  # fmt: skip

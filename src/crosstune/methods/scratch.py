@@ -1,12 +1,13 @@
 """The same architecture from random weights: what pretraining is worth."""
 
-from crosstune.methods.contract import Method
-from crosstune.stages.fit import FitConfig
+from crosstune.methods.recraft import METHOD as RECRAFT
+from crosstune.methods.variants import Variant, from_scratch
 
-METHOD = Method(
+CONTROL = Variant(
     name="scratch",
-    summary="random weights, everything trained (body rate 1e-4: a random body needs and stands a higher one)",
-    stages=(FitConfig(body_rate=1e-4),),
-    weights="random",
-    controls=("finetune",),
+    label="from scratch",
+    summary="random weights, everything trained, at ten times the rate that pretrained weights stand; no alignment",
+    change=from_scratch,
+    controls=("no-align",),
 )
+METHOD = CONTROL.of(RECRAFT)

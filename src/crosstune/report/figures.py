@@ -169,7 +169,7 @@ def validation_curve(record: RunRecord, summary: Summary) -> svg.Drawing | None:
     selected: list[str] = []
     with svg.canvas(250) as figure:
         axes = figure.add_subplot()
-        styles = {"no-alignment": "--", "frozen": ":", "scratch": "-."}
+        styles = {"no-align": "--", "frozen": ":", "scratch": "-."}
         for arm, seeds in sorted(curves.items(), key=lambda item: item[0] == record.method):
             ours = arm == record.method
             for i, points in enumerate(seeds.values()):

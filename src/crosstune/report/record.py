@@ -23,7 +23,7 @@ from crosstune.errors import RunError
 SCHEMA = 1
 ROLES = ("method", "control", "floor")
 CONTROL_LABELS = {
-    "no-alignment": "no alignment (equal time)",
+    "no-align": "no alignment (equal time)",
     "frozen": "frozen body",
     "scratch": "from scratch",
 }
@@ -103,6 +103,12 @@ class RunRecord:
         """Whether the method's stages 0 and 1 had no labelled source data."""
         proxy = self.part("proxy")
         return bool(proxy) and proxy.get("name") is None
+
+    @property
+    def aligns(self) -> bool:
+        """Whether the method does anything before fitting (what is not known to, does)."""
+        stages = self.part("method").get("stages")
+        return not isinstance(stages, list) or len(stages) > 1
 
     @property
     def task(self) -> Mapping[str, Any]:

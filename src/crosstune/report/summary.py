@@ -119,6 +119,7 @@ def summary_of(record: RunRecord, split: str) -> Summary:
         selected_on=record.selected_on,
         protocol=record.protocol,
         unlabelled=record.unlabelled,
+        aligns=record.aligns,
         seeds=max([len(a.by_seed) for a in arms if a.role == "method"], default=1),
     )
     notes = [str(note) for note in record.task.get("notes") or ()]

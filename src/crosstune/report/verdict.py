@@ -51,6 +51,7 @@ class Setting:
     reveals: int = 0
     seeds: int = 1
     unlabelled: bool = False  # stage 1 had no labelled source data
+    aligns: bool = True  # the method has a stage before fitting
     selected_on: str = "validation"
     protocol: str = "clean"
 
@@ -60,7 +61,7 @@ class Setting:
 
 
 PARTS = {
-    "alignment": ("no-alignment", "Alignment", "the equal-time control without it"),
+    "alignment": ("no-align", "Alignment", "the equal-time control without it"),
     "pretraining": ("scratch", "Pretraining", "the same model from random weights"),
     "body": ("frozen", "Training the body", "the same model with a frozen body"),
 }
@@ -80,10 +81,13 @@ def decide(arms: tuple[ArmScore, ...], setting: Setting) -> Verdict:
         answer, use, headline, first = _without_floors(method, setting)
     else:
         answer, use, headline, first = _against(method, best_floor, controls, setting)
-    parts = {part: _gain(arms, control) for part, (control, _, _) in PARTS.items()}
+    parts = {
+        part: _gain(arms, control) for part, (control, _, _) in PARTS.items() if setting.aligns or part != "alignment"
+    }
     sentences = [
         *first,
-        *(_part_sentence(part, gain, arms, setting) for part, gain in parts.items()),
+        *(_part_sentence(PARTS[part], gain, arms, setting) for part, gain in parts.items()),
+        *_apart(method, arms, setting),
         *_other_floors(method, best_floor, floors, setting),
         *_better_controls(method, controls, use, setting),
         *_absent(arms),
@@ -224,8 +228,19 @@ def _because(arm: ArmScore) -> str:
     return f" ({arm.note})" if arm.note else ""
 
 
-def _part_sentence(part: str, gain: Difference | None, arms: tuple[ArmScore, ...], setting: Setting) -> str:
-    control, subject, against = PARTS[part]
+def _apart(method: ArmScore | None, arms: tuple[ArmScore, ...], setting: Setting) -> list[str]:
+    """A method without stage 1 against the plain form of its recipe, where that was run beside it."""
+    gain = _gain(arms, "no-align")
+    if method is None or setting.aligns or gain is None:
+        return []
+    plain = "the same recipe with everything trained from pretrained weights"
+    return [_part_sentence(("no-align", f"What sets {method.label} apart", plain), gain, arms, setting)]
+
+
+def _part_sentence(
+    part: tuple[str, str, str], gain: Difference | None, arms: tuple[ArmScore, ...], setting: Setting
+) -> str:
+    control, subject, against = part
     if gain is None:
         found = next((a for a in arms if a.arm == control), None)
         why = f": {found.note}" if found and found.note else ": that control was not run" if found is None else ""

@@ -248,7 +248,7 @@ def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, 
         config = config.model_copy(update={"space": "tokens", "fa": "moments", "fld": None})
         notes.append(UNLABELLED)
     if config.fa is None and config.fld is None:
-        raise ConfigError("stage 1 has neither FA nor FLD", fix="leave the stage out instead (method finetune)")
+        raise ConfigError("stage 1 has neither FA nor FLD", fix="leave the stage out instead (method no-align)")
     if config.fld is not None and state.predictor is None:
         raise ConfigError(
             f"align.fld = {config.fld!r} needs a source predictor",

@@ -13,15 +13,16 @@ import torch
 
 import crosstune
 from crosstune.backbones import Backbone
+from crosstune.backbones.contract import Weights
 from crosstune.benchmarks import TaskData
 from crosstune.errors import RunError
 from crosstune.experiment.binding import load_task
+from crosstune.experiment.bodies import Bodies
 from crosstune.experiment.conduct import execute, open_backbone
 from crosstune.experiment.preparation import prepare
 from crosstune.experiment.request import Request, TaskChoice
 from crosstune.experiment.sealed import reveal
 from crosstune.experiment.sitting import silent
-from crosstune.experiment.source import source_bank_and_origin
 from crosstune.experiment.sweep.energy import Energy
 from crosstune.experiment.sweep.jobs import Job, task_of
 from crosstune.experiment.sweep.memory import Peak
@@ -125,10 +126,11 @@ def _prepare_shared(request: Request) -> None:
     if request.only_floors:
         return
     torch.set_num_threads(request.threads or torch.get_num_threads())
-    backbone = kept_backbone(request)
+    bodies = Bodies(request, kept_backbone(request), kept_backbone)
     method = request.resolved_method()
-    if method.reads_source:
-        source_bank_and_origin(backbone, request.proxy, whole=method.whole_source)
+    for seed in request.seeds:
+        bodies.body(method, seed)
+        bodies.bank(method, seed)
 
 
 @lru_cache(maxsize=1)
@@ -138,16 +140,16 @@ def _loaded(choice: str, seed: int) -> TaskData:
 
 
 @lru_cache(maxsize=2)
-def _kept(plain: str) -> Backbone:
-    return open_backbone(Request.model_validate_json(plain))
+def _kept(plain: str, weights: Weights, seed: int) -> Backbone:
+    return open_backbone(Request.model_validate_json(plain), weights=weights, seed=seed)
 
 
-def kept_backbone(request: Request) -> Backbone:
-    """The pretrained backbone on its device, loaded once per process: models are built on copies of its body."""
+def kept_backbone(request: Request, *, weights: Weights = "pretrained", seed: int = 0) -> Backbone:
+    """The backbone on its device, loaded once per process: models are built on copies of its body."""
     which = Request(
         backbone=request.backbone, allow_pickle=request.allow_pickle, attention=request.attention, device=request.device
     )
-    return _kept(which.model_dump_json())
+    return _kept(which.model_dump_json(), weights, seed)
 
 
 def head_of(job: Job) -> dict[str, Any]:

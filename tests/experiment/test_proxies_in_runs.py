@@ -12,7 +12,7 @@ import pytest
 
 from crosstune import report
 from crosstune.errors import RunError, UsageError
-from crosstune.experiment import Request, bound, bounding, conduct, execute, prepare
+from crosstune.experiment import Request, bodies, bound, bounding, execute, prepare
 from crosstune.experiment.ranking import rank, render
 from crosstune.experiment.source import source_bank, source_bank_and_origin
 from crosstune.records import Dataset
@@ -95,7 +95,7 @@ def test_an_audio_body_hears_computed_sounds(
     waves: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     """Even random convolutions of waves tell sounds apart, through the classes of the proxy and through clusters."""
-    monkeypatch.setattr(conduct, "source_bank_and_origin", partial(source_bank_and_origin, rows=420))
+    monkeypatch.setattr(bodies, "source_bank_and_origin", partial(source_bank_and_origin, rows=420))
     _, record = run(waves, tmp_path / "audio", backbone="twin-wav2vec2", controls=())
     assert (record["proxy"]["name"], record["proxy"]["classes"]) == ("sounds", 42)
     assert stages(record)["source_head"]["figures"]["holdout_accuracy"] > 3 / 42

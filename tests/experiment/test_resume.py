@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from crosstune.errors import Interrupted
-from crosstune.experiment import Request, conduct, execute, prepare
+from crosstune.experiment import Request, bodies, execute, prepare
 from crosstune.experiment.arms import RunMonitor
 from crosstune.experiment.source import source_bank_and_origin
 from crosstune.records import Dataset
@@ -54,7 +54,7 @@ def eager() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunMonitor, "checkpoint", checkpoint)
-        patch.setattr(conduct, "source_bank_and_origin", partial(source_bank_and_origin, rows=200, tokens=8))
+        patch.setattr(bodies, "source_bank_and_origin", partial(source_bank_and_origin, rows=200, tokens=8))
         yield
 
 

@@ -159,10 +159,10 @@ def test_limits_within_an_arm() -> None:
     method = get_method("recraft")
     align, fit = method.stages[1], method.stages[2]
     arm = dataclasses.replace(an_arm("method"), method=method)
-    assert _limit(arm, fit, 2, used=5.0).seconds == pytest.approx(20 - 5 - 2)
-    assert _limit(arm, align, 1, used=1.0).seconds == pytest.approx(0.3 * 20)
-    assert _limit(arm, fit, 2, used=19.9).seconds == 0.5
+    assert _limit(arm, fit, used=5.0, steps=0).seconds == pytest.approx(20 - 5 - 2)
+    assert _limit(arm, align, used=1.0, steps=0).seconds == pytest.approx(0.3 * 20)
+    assert _limit(arm, fit, used=19.9, steps=0).seconds == 0.5
     steps = dataclasses.replace(arm, seconds=None, steps=7)
-    assert _limit(steps, fit, 2, used=99.0).steps == 7
-    assert _limit(steps, fit, 2, used=99.0).seconds is None
-    assert _limit(steps, align, 1, used=99.0).steps is None
+    assert _limit(steps, fit, used=99.0, steps=0).steps == 7
+    assert _limit(steps, fit, used=99.0, steps=0).seconds is None
+    assert _limit(steps, align, used=99.0, steps=0).steps is None

@@ -282,7 +282,7 @@ def test_a_table_in_every_format_and_a_page_of_evidence(whole: Path, tmp_path: P
     assert help_.read_bytes() == first
     assert [case["backbone"] for case in json.loads(out)["cases"]] == ["twin-bert"]
     entry = json.loads((whole / "records.jsonl").read_text().splitlines()[0])
-    assert (entry["modality"], entry["control"], entry["weights"]) == ("series", False, "pretrained")
+    assert (entry["modality"], entry["kind"], entry["weights"]) == ("series", "dense", "pretrained")
     assert entry["settings"]["align.steps"] == 4
     assert entry["hardware"]["cores"] >= 1
     assert (entry["energy_joules"] is None) == (entry["energy_from"] is None)

@@ -85,7 +85,7 @@ def test_a_task_that_one_contestant_lacks_is_not_ranked(sweep: Path) -> None:
     assert table.left_out == {"failed": 1}
     text = render_text(analysis(sweep))
     assert "ranks are over the 1 of 2 tasks" in text
-    assert "without a score: 1 failed\n  s/two, c (twin), seed 0: failed: out of paper" in text
+    assert "without a score: 1 failed\n  c (twin): failed: out of paper (s/two, seed 0)" in text
 
 
 def test_torn_and_repeated_lines_count_once(sweep: Path) -> None:

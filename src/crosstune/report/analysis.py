@@ -47,13 +47,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Jobs without a figure: how many of a contestant on a task, what became of them, and why."""
+    """Jobs of a contestant without a figure: what became of them and why, on which tasks, with which seeds each."""
 
-    task: str
     contestant: str
-    seeds: tuple[int, ...]
     status: str
     why: str
+    seeds: tuple[int, ...]
+    tasks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -192,20 +192,19 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def left_out(records: Iterable[Record]) -> tuple[LeftOut, ...]:
-    """Jobs that ended otherwise than well, and those without any score, by task, contestant and reason."""
+    """Jobs that ended otherwise than well, and those without any score, by contestant and reason."""
     jobs: dict[str, list[Record]] = {}
     for r in records:
         jobs.setdefault(r.job, []).append(r)
-    groups: dict[tuple[str, str, str, str], set[int]] = {}
+    seeds: dict[tuple[str, str, str, str], set[int]] = {}
     for mine in jobs.values():
         first = mine[0]
         if first.status == "ok" and any(r.value is not None for r in mine):
             continue
         status = first.status if first.status != "ok" else "without a score"
         why = next((r.note for r in mine if r.note), "no reason recorded")
-        groups.setdefault((first.task, first.contestant, status, " ".join(why.split())), set()).add(first.seed)
-    return tuple(
-        LeftOut(task, name, tuple(sorted(groups[key])), status, why)
-        for key in sorted(groups)
-        for task, name, status, why in [key]
-    )
+        seeds.setdefault((first.contestant, status, " ".join(why.split()), first.task), set()).add(first.seed)
+    tasks: dict[tuple[str, str, str, tuple[int, ...]], list[str]] = {}
+    for (*what, task), found in sorted(seeds.items()):
+        tasks.setdefault((what[0], what[1], what[2], tuple(sorted(found))), []).append(task)
+    return tuple(LeftOut(*key, tuple(names)) for key, names in sorted(tasks.items()))

@@ -13,7 +13,15 @@ MOST_NAMES = 12  # spelled out; of more, the first and how many
 
 def cut(every: Iterable[Record], kept: Sequence[Record], found: Analysis) -> tuple[str, ...]:
     """every: all records; kept: those that the table is about."""
-    said = [*_tasks(kept), *_seeds(kept), *_budgets(kept), *_limits(kept), *_coverage(kept)]
+    every = list(every)
+    said = [
+        *_tasks(kept),
+        *_elsewhere(every, kept, found),
+        *_seeds(kept),
+        *_budgets(kept),
+        *_limits(kept),
+        *_coverage(kept),
+    ]
     other = sorted({r.protocol for r in every} - {found.table.protocol})
     if other:
         said.append(f"Records of protocol {listed(other)} are not part of this page.")
@@ -43,6 +51,13 @@ def _tasks(kept: Sequence[Record]) -> list[str]:
         text = f"{len(mine & whole)} of {count(len(whole), 'task')} of {suite} were run"
         said.append(f"{text}, without {named(missing)}." if missing else f"{text}.")
     return said
+
+
+def _elsewhere(every: Iterable[Record], kept: Sequence[Record], found: Analysis) -> list[str]:
+    """Tasks with figures on other rows than those of the page."""
+    mine = {r.task for r in every if r.protocol == found.table.protocol and r.value is not None}
+    other = sorted(mine - {r.task for r in kept})
+    return [f"No figure on {found.table.split} rows, and so no part: {named(other)}."] if other else []
 
 
 def _installed(suite: str) -> set[str]:

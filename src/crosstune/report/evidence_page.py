@@ -174,7 +174,7 @@ def _reading(found: Evidence) -> list[str]:
         "## How to read this", "",
         f"- {md(HOW[:1].upper() + HOW[1:])}.",
         f"- Yes or no: the interval, over {FEWEST_TO_DECIDE} data sets or more, excludes zero; not decided otherwise. "
-        "Intervals and p in the tables of parts are not corrected for their number.",
+        "Intervals and p in the tables of parts, and tasks won and lost, are not corrected for their number.",
         "- Intervals take the data sets as a sample of others like them; the rows of each test are held fixed.",
         f"- The best floor and the best method of a task are those with the least mean error {chosen}.",
         "- p: Wilcoxon signed-rank test over data sets.", "",

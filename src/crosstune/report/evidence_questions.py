@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from crosstune.report.groups import ALL
 from crosstune.report.paired import Relative
 
-OURS, PLAIN, SCRATCH = "recraft", "finetune", "scratch"
+OURS, PLAIN, SCRATCH, UNALIGNED = "recraft", "finetune", "scratch", "no-align"
 BEST_FLOOR = "best floor"
 BEST_METHOD = "best method"
 
@@ -24,10 +24,10 @@ class Question:
 
 QUESTIONS = (
     Question("transfer", "Does transfer beat training from scratch?", OURS, SCRATCH),
-    Question("plain-transfer", "Does plain fine-tuning beat training from scratch?", PLAIN, SCRATCH),
-    Question("alignment", "Does alignment beat no alignment at equal time?", OURS, "no-align"),
+    Question("weights", "Do pretrained weights alone, without alignment, beat random ones?", UNALIGNED, SCRATCH),
+    Question("alignment", "Does alignment beat no alignment at equal time?", OURS, UNALIGNED),
     Question("distortion", "Does minimising distortion beat leaving it out at equal time?", OURS, "no-distortion"),
-    Question("tokens", "Does aligning tokens beat matching their means?", OURS, "mean-match"),
+    Question("tokens", "Does alignment beat matching means and variances only?", OURS, "mean-match"),
     Question("pretraining", "Does pretraining beat the same weights shuffled?", OURS, "shuffled"),
     Question("plain", "Does RECRAFT beat plain fine-tuning?", OURS, PLAIN),
     Question("floor", "Does RECRAFT beat the best floor?", OURS, BEST_FLOOR),

@@ -33,7 +33,8 @@ class Record:
     fitting; peak_mib: the most memory of the job, in MiB; energy_joules: of the whole job, where the machine told, with
     energy_from. Without a value, ``note`` says why. data: how the data were generated ("generated ..."), or a
     fingerprint of the files; limit: rows per part that were used at most; rows: that the score is over. modality, kind:
-    of the task's data and target. control, weights: of a method. Records of earlier versions lack some of the last."""
+    of the task's data and target. weights: that a method's body starts from; settings: overrides of the method. Records
+    of earlier versions lack some of the last."""
 
     job: str
     task: str
@@ -60,7 +61,6 @@ class Record:
     budget: str | None = None
     modality: str | None = None
     kind: str | None = None
-    control: bool | None = None
     weights: str | None = None
     settings: dict[str, Any] | None = None
     rows: int | None = None

@@ -65,8 +65,10 @@ def standing_words(found: Standing) -> list[str]:
 
 
 def left_out_words(found: LeftOut) -> str:
+    """ "linear: failed: out of paper (suite/a and suite/b, seeds 0, 1)"."""
     seeds = ", ".join(map(str, found.seeds))
-    return f"{found.task}, {found.contestant}, seed{'s' * (len(found.seeds) != 1)} {seeds}: {found.status}: {found.why}"
+    where = f"{listed(list(found.tasks))}, seed{'s' * (len(found.seeds) != 1)} {seeds}"
+    return f"{found.contestant}: {found.status}: {found.why} ({where})"
 
 
 def provenance_rows(found: Provenance) -> list[tuple[str, str]]:
@@ -143,9 +145,10 @@ def render_csv(found: Analysis) -> str:
             cell.note,
         ])  # fmt: skip
     for each in found.left_out:
-        if table.cell(each.task, each.contestant) is None:
-            empty = dict.fromkeys(names) | {"task": each.task, "contestant": each.contestant}
-            writer.writerow([table.protocol, table.split, *empty.values(), False, None, f"{each.status}: {each.why}"])
+        for task in each.tasks:
+            if table.cell(task, each.contestant) is None:
+                row = dict.fromkeys(names) | {"task": task, "contestant": each.contestant}
+                writer.writerow([table.protocol, table.split, *row.values(), False, None, f"{each.status}: {each.why}"])
     return out.getvalue()
 
 

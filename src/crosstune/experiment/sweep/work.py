@@ -153,13 +153,12 @@ def kept_backbone(request: Request, *, weights: Weights = "pretrained", seed: in
 
 
 def head_of(job: Job) -> dict[str, Any]:
-    """What every record of a job begins with. control, weights: of a method, None for floors."""
+    """What every record of a job begins with. weights: that a method's body starts from, None for floors."""
     task = task_of(job)
     method = get_method(job.contestant) if job.role == "method" else None
     return {
         "job": job.key, "suite": job.task.split("/")[0], "task": job.task, "modality": task.modality,
         "kind": task.kind, "method": job.contestant, "role": job.role,
-        "control": None if method is None else method.role == "control",
         "weights": None if method is None else job.settings.get("weights", method.weights),
         "backbone": job.backbone, "seed": job.seed, "protocol": job.protocol, "budget": job.budget,
         "settings": dict(job.settings) or None, "limit": dict(job.limit) or None, "data": job.origin,

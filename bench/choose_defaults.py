@@ -347,6 +347,7 @@ def main(arguments: Sequence[str]) -> int:
         print("stopped; the same command goes on", file=sys.stderr)
         return 130
     words = ["python", "bench/choose_defaults.py", Path(options.out).name]
+    words += ["--table", options.table.name] if options.table else []
     for flag in ("only", "suite", "tasks", "scale", "seeds", "budget", "limit", "backbone"):
         value = getattr(options, flag)
         words += [f"--{flag}", value] if value and value != parse(["x"]).__dict__[flag] else []

@@ -112,6 +112,7 @@ def test_a_step_that_the_time_does_not_hold_is_not_begun(monkeypatch: pytest.Mon
     _, report, _ = run(state(linear_part=False, monitor=Recorder({"mix": Limit(seconds=50.0)})), steps=None)
     assert (report.steps, report.stopped_by) == (0, "budget")
     assert any("no step was taken" in note and "one takes about 100.0 s" in note for note in report.notes)
+    assert not any(name.endswith(("_first", "_last")) for name in report.figures)
 
 
 def test_a_stage_without_any_limit_ends() -> None:

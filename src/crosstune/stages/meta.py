@@ -64,7 +64,7 @@ class MetaConfig(StageConfig):
     source_weight: NotNegative = 1.0
     target_weight: NotNegative = 1.0
     learning_rate: Positive = 1e-3
-    head_rate: NotNegative = 0.1
+    head_rate: NotNegative = 1.0
     warmup_steps: Steps = 5
     batch_size: Count = 16
     source_batch: Count = 32

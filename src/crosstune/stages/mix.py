@@ -234,9 +234,10 @@ class _Mixing:
         self.model.eval()
         if self.lost:
             self.notes.append(f"{self.lost} steps had a gradient that was not finite and were left out")
+        last = self.stepper.parts if self.step else {}
         figures = {
             **{f"{name}_first": value for name, value in self.first.items()},
-            **{f"{name}_last": value for name, value in self.stepper.parts.items()},
+            **{f"{name}_last": value for name, value in last.items()},
             "gate": self.config.gate, "levels": self.config.levels, "source_rows": len(self.bank.tokens),
             "piece_rows": self.stepper.size,
         }  # fmt: skip

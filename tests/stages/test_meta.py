@@ -239,6 +239,14 @@ def test_a_budget_of_no_time_takes_no_step() -> None:
     assert changed(before, snapshot(after.model)) == set()
 
 
+def test_a_limit_in_time_that_suffices_changes_nothing() -> None:
+    weights_of = [
+        snapshot(run(state(linear_part=False, monitor=Recorder(limits)), steps=2)[0].model)
+        for limits in ({}, {"meta": Limit(seconds=600.0)})
+    ]
+    assert changed(*weights_of) == set()
+
+
 def test_a_step_that_the_time_does_not_hold_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_Learning, "guess", lambda self: 100.0)
     _, report, _ = run(state(linear_part=False, monitor=Recorder({"meta": Limit(seconds=50.0)})))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -168,6 +171,63 @@ def test_a_killed_group_of_processes_loses_nothing_and_does_nothing_twice(whole:
     assert leftovers(out) == []
 
 
+def proofs() -> Any:
+    """bench/sweep_kill.py"""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("sweep_kill", support.ROOT / "bench" / "sweep_kill.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_proof_that_nothing_is_lost_can_fail(whole: Path, tmp_path: Path) -> None:
+    proof = proofs()
+    lines = (whole / "records.jsonl").read_text().splitlines()
+    first = [text for text in lines if json.loads(text)["job"] == json.loads(lines[0])["job"]]
+    value = next(json.loads(text)["value"] for text in lines if json.loads(text)["value"])
+    later = [text.replace('"time": "2', '"time": "3') for text in first]
+    changed = [text.replace(repr(value), repr(value * (1 + 1e-15) + 1e-300)) for text in lines]
+    wrong = {
+        "lost": lines[len(first) :], "recorded_twice": lines + later, "records_that_differ": changed, "added": lines,
+        "files_that_differ": lines, "left_behind": lines,
+    }  # fmt: skip
+    assert proof.holds(proof.compared(whole, whole))
+    for name, text in wrong.items():
+        out = tmp_path / name
+        shutil.copytree(whole, out)
+        (out / "records.jsonl").write_text("\n".join(text) + "\n")
+        if name == "added":
+            (out / "records.jsonl").write_text("\n".join([*text, *(t.replace('"job": "', '"job": "x') for t in first)]))
+        if name == "files_that_differ":
+            weights = next((out / "jobs").rglob("model.safetensors"))
+            content = bytearray(weights.read_bytes())
+            content[-1] ^= 1
+            weights.write_bytes(bytes(content))
+        if name == "left_behind":
+            (out / "jobs" / ".lock").touch()
+        found = proof.compared(whole, out)
+        assert found[name], name
+        assert not proof.holds(found), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_forty_jobs_and_five_kills(engine: str, tmp_path: Path) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray")
+    done = subprocess.run(
+        [sys.executable, str(support.ROOT / "bench" / "sweep_kill.py"), "--only", engine, "--out", str(tmp_path)],
+        capture_output=True, text=True, timeout=1800, check=False, env=support.environment(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "sweep_kill.json").read_text())[engine]
+    assert found["jobs"] == 40
+    assert len(found["kills"]) == {"local": 5, "ray": 3}[engine]
+
+
 def ray_workers(pid: int) -> list[int]:
     """Processes of a cluster started by ``pid`` that have a job at the moment."""
     found = [worker for raylet in children(pid) for worker in children(raylet)]
@@ -217,8 +277,6 @@ def test_workers_give_the_same_figures_and_do_not_outlive_a_killed_sweep(whole: 
 
 
 def test_a_second_call_does_nothing_and_a_wider_one_does_the_rest(whole: Path, tmp_path: Path, capsys: Any) -> None:
-    import shutil
-
     out = Path(shutil.copytree(whole, tmp_path / "sweep"))
     code, said, _ = support.call(capsys, *TWELVE, "--engine", "inline", "--out", out, "--json")
     assert (code, json.loads(said)["done_now"]) == (0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import subprocess
 import sys
 import tarfile
@@ -181,6 +182,15 @@ def test_options(monkeypatch: pytest.MonkeyPatch) -> None:
         get_engine("inline", {"scratch": "/tmp/x"})
 
 
+def test_an_address_where_nobody_listens_is_refused_at_once(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as bound:  # and not listening
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        with pytest.raises(UsageError, match=f"cannot connect to a Ray cluster at '{address}': .*refused"):
+            engine.ENGINE.run([job(data)], Place(tmp_path, True, options={"address": address}), print)
+
+
 def test_one_process_leads_a_sweep(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its workers would inherit WORLD_SIZE, and every job would be recorded as refused."""
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -260,7 +270,7 @@ def test_a_lost_job_is_next_and_a_job_that_is_always_lost_ends(data: Path, tmp_p
         seed = arguments[0]["job"]["seed"]
         order.append(seed)
         if seed == 0 or (seed == 1 and order.count(1) == 1):
-            return NodeDiedError("the node is gone\nand more")
+            return NodeDiedError("the node is gone. To see more, ask\nand more")
         return done(arguments)
 
     said: list[str] = []
@@ -268,7 +278,7 @@ def test_a_lost_job_is_next_and_a_job_that_is_always_lost_ends(data: Path, tmp_p
     assert order == [0, 0, 0, 1, 1, 2]
     assert [(o.job.seed, o.state) for o in found] == [(0, "failed"), (1, "done"), (2, "done")]
     assert "lost 3 times" in found[0].reason
-    assert "NodeDiedError: the node is gone" in found[0].reason
+    assert found[0].reason.endswith("lastly NodeDiedError: the node is gone")
     assert [text.split("; ")[-1] for text in said] == [
         "begun again, 1 of 2",
         "begun again, 2 of 2",

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import signal
+import socket
 import sys
 import time
 import uuid
@@ -36,6 +37,7 @@ from crosstune.experiment.sweep.work import JOBS
 RETRIES = 10
 _PAUSE = 0.2
 _PATIENCE = 60.0  # seconds that jobs get to reach their next step and write a checkpoint
+_KNOCK = 10.0  # seconds that the head of a cluster gets to answer at all
 _ANSWER = 300.0  # seconds that a machine gets to start Python and look around
 _AHEAD = 512  # jobs handed to the cluster at most: one that grows by demand must see what is waiting
 _STORE = 100 * 2**20  # bytes of shared memory of a cluster started here: records are small
@@ -139,6 +141,7 @@ def _start(ray: ModuleType, options: Options, threads: int, workers: int | None)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if options.address is not None:
         try:
+            _knock(options.address)
             ray.init(address=options.address, **quiet)
         except Exception as problem:  # whatever it is made of: not found, another version, a missing extra
             raise UsageError(
@@ -151,6 +154,13 @@ def _start(ray: ModuleType, options: Options, threads: int, workers: int | None)
     count = max(cores, threads) if workers is None else workers * threads
     store = {} if options.scratch else {"object_store_memory": _STORE}
     ray.init(address="local", num_cpus=count, include_dashboard=False, **store, **quiet)
+
+
+def _knock(address: str) -> None:
+    """OSError when nobody listens at HOST:PORT: Ray itself would try for minutes. Other forms of address pass."""
+    found = re.fullmatch(r"([^/:]+):(\d+)", address)
+    if found is not None:
+        socket.create_connection((found[1], int(found[2])), timeout=_KNOCK).close()
 
 
 def _restore(handlers: Mapping[int, Any]) -> None:
@@ -288,24 +298,25 @@ class _Drive:
     def _settle(self, reference: Any, job: Job) -> None:
         errors = self.cluster.ray.exceptions
         try:
-            said = self.cluster.ray.get(reference)
+            answer = self.cluster.ray.get(reference)
         except errors.TaskCancelledError:
             return self.finished(Outcome(job, "interrupted"))
         except errors.RayTaskError as problem:  # do() itself: attempt() keeps errors of jobs to itself
             text = str(problem).strip().splitlines()[-1]
             return self.finished(Outcome(job, "failed", reason=f"outside of the job: {text}"))
         except errors.RayError as problem:
-            return self._lost(job, f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}")
-        if said["outcome"] is None:
+            said = str(problem).strip().splitlines()[0].split(". ")[0]  # the rest is advice about Ray's own tools
+            return self._lost(job, f"{type(problem).__name__}: {said}")
+        if answer["outcome"] is None:
             raise UsageError(
-                f"{said['host']}, which joined the cluster later, does not see the sweep folder {self.out}",
+                f"{answer['host']}, which joined the cluster later, does not see the sweep folder {self.out}",
                 fix="mount it there, or use --scratch; the same command goes on",
             )
-        outcome = read(job, said["outcome"])
+        outcome = read(job, answer["outcome"])
         if outcome.state == "interrupted" and not self.place.stop.is_set():
-            return self._lost(job, f"the worker on {said['host']} was asked to stop")
-        if said["parcel"] is not None:
-            unpack(said["parcel"], self.place.out / JOBS / job.key)
+            return self._lost(job, f"the worker on {answer['host']} was asked to stop")
+        if answer["parcel"] is not None:
+            unpack(answer["parcel"], self.place.out / JOBS / job.key)
         self.finished(outcome)
 
     def _lost(self, job: Job, why: str) -> None:

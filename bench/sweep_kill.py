@@ -288,8 +288,8 @@ def table(record: dict[str, Any]) -> str:
         "# Sweeps that are killed and go on",
         "",
         f"`{record['command']}`; {record['hardware']}, {record['cores']} cores, Python {record['versions']['python']}, "
-        f"torch {record['versions']['torch']}, Ray {record['versions'].get('ray', 'not installed')}; commit {record['commit']}, "
-        f"{record['time']}, load {record['load']:.1f} at the beginning.",
+        f"torch {record['versions']['torch']}, Ray {record['versions'].get('ray', 'not installed')}; "
+        f"commit {record['commit']}, {record['time']}, load {record['load']:.1f} at the beginning.",
         "",
         f"The sweep: `crosstune {record['sweep']}`, {record['whole']['seconds']:.0f} s without interruption. The two "
         "below are compared with it. Records are compared in all but cost and time; files are weights, "
@@ -327,7 +327,8 @@ def main() -> None:
     args = parser.parse_args()
     sys.path.insert(0, str(ROOT / "src"))
     record: dict[str, Any] = {
-        "command": shlex.join(["python", "bench/sweep_kill.py", *sys.argv[1:]]), "commit": commit(), "sweep": shlex.join(COMMAND),
+        "command": shlex.join(["python", "bench/sweep_kill.py", *sys.argv[1:]]), "commit": commit(),
+        "sweep": shlex.join(COMMAND),
         "seeds": args.seeds, "moments_from_seed": args.seed, "hardware": platform.processor() or platform.machine(),
         "cores": os.cpu_count(), "load": os.getloadavg()[0], "versions": versions(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -7,8 +7,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -211,21 +209,6 @@ def test_the_proof_that_nothing_is_lost_can_fail(whole: Path, tmp_path: Path) ->
         found = proof.compared(whole, out)
         assert found[name], name
         assert not proof.holds(found), name
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_forty_jobs_and_five_kills(engine: str, tmp_path: Path) -> None:
-    if engine == "ray":
-        pytest.importorskip("ray")
-    done = subprocess.run(
-        [sys.executable, str(support.ROOT / "bench" / "sweep_kill.py"), "--only", engine, "--out", str(tmp_path)],
-        capture_output=True, text=True, timeout=1800, check=False, env=support.environment(),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "sweep_kill.json").read_text())[engine]
-    assert found["jobs"] == 40
-    assert len(found["kills"]) == {"local": 5, "ray": 3}[engine]
 
 
 def ray_workers(pid: int) -> list[int]:

@@ -13,7 +13,7 @@ import torch
 
 from crosstune import report
 from crosstune.errors import Interrupted
-from crosstune.experiment import Request, conduct, execute, prepare
+from crosstune.experiment import Request, bodies, execute, prepare
 from crosstune.experiment.arms import Arm, RunMonitor, _limit
 from crosstune.experiment.source import source_bank_and_origin
 from crosstune.methods import get_method
@@ -44,7 +44,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
         self.flag.check()
 
     monkeypatch.setattr(RunMonitor, "checkpoint", checkpoint)
-    monkeypatch.setattr(conduct, "source_bank_and_origin", partial(source_bank_and_origin, rows=120, tokens=8))
+    monkeypatch.setattr(bodies, "source_bank_and_origin", partial(source_bank_and_origin, rows=120, tokens=8))
 
 
 def run(waves: Dataset, path: Path, method: str, **options: Any) -> RunFolder:

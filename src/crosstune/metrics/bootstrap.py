@@ -18,6 +18,7 @@ from crosstune.seeding import derive_seed
 
 _CHUNK = 2_000_000  # row indices drawn at once: 16 MB
 _DRAWS = 50_000_000  # row indices drawn in all; larger splits get fewer resamples
+_VALUES = 20_000_000  # scores gone through in all by metrics that are computed anew for every resample
 _FEWEST = 200
 
 
@@ -61,7 +62,7 @@ def interval(
 
     prediction, target: (rows, ...) in the canonical form of the metric's kind; units: (rows,). Deterministic in
     ``seed``. Means are resampled in vectorised form; other metrics are recomputed per resample. Splits beyond 50,000
-    rows get fewer than 1,000 resamples, never fewer than 200. Resamples in which the metric is undefined (one class
+    rows, of recomputed metrics beyond 20,000 scores, get fewer than 1,000 resamples, never fewer than 200. Resamples in which the metric is undefined (one class
     only) are left out.
 
     Raises ``DataError`` for unusable predictions or where every resample is undefined.
@@ -125,7 +126,8 @@ def _resampled(metric: Metric, sides: list[tuple[np.ndarray, np.ndarray]], n: in
     if not rows:
         raise DataError(f"metric {metric.name!r} has no rows to resample", cause="the split is empty")
     recompute = _means if means else _recomputed
-    resamples = int(min(n, max(_FEWEST, _DRAWS // rows)))
+    most = _DRAWS // rows if means else min(_DRAWS // rows, _VALUES // max(1, kept[0][0].size))
+    resamples = int(min(n, max(_FEWEST, most)))
     chunk = max(1, _CHUNK // rows)
     generator = np.random.default_rng(derive_seed(seed, "bootstrap", rows))
     values: list[list[np.ndarray]] = [[] for _ in sides]

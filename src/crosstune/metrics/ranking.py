@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import rankdata
 
 
 def auroc(score: np.ndarray, positive: np.ndarray) -> float:
@@ -37,12 +38,32 @@ def average_precision(score: np.ndarray, positive: np.ndarray) -> float:
 
 def macro_auroc(score: np.ndarray, positive: np.ndarray) -> float:
     """Mean of ``auroc`` over the columns of (n, K) where it is defined; NaN where it is defined for none."""
-    return _mean_defined([auroc(score[:, k], positive[:, k]) for k in range(score.shape[1])])
+    p = positive.sum(axis=0)
+    q = len(positive) - p
+    defined = (p > 0) & (q > 0)
+    if not defined.any():
+        return float("nan")
+    score, positive, p, q = score[:, defined], positive[:, defined], p[defined], q[defined]
+    ranks = rankdata(score, axis=0)  # tied scores share the mean of their ranks
+    areas = (np.where(positive, ranks, 0).sum(axis=0) - p * (p + 1) / 2) / (p * q)
+    return float(areas.mean())
 
 
 def macro_average_precision(score: np.ndarray, positive: np.ndarray) -> float:
     """Mean of ``average_precision`` over the columns of (n, K) that have a positive; NaN if none has."""
-    return _mean_defined([average_precision(score[:, k], positive[:, k]) for k in range(score.shape[1])])
+    defined = positive.any(axis=0)
+    if not defined.any():
+        return float("nan")
+    score, positive = score[:, defined], positive[:, defined]
+    order = np.argsort(-score, axis=0, kind="stable")
+    ranked, right = np.take_along_axis(score, order, 0), np.take_along_axis(positive, order, 0)
+    place = np.arange(1, len(score) + 1)[:, None]
+    # the end of each run of ties: the precision there is that of every positive of the run
+    last = np.vstack([ranked[1:] != ranked[:-1], np.ones((1, ranked.shape[1]), dtype=bool)])
+    ends = np.where(last, place, len(score))
+    ends = np.minimum.accumulate(ends[::-1], axis=0)[::-1]
+    precision = np.take_along_axis(right.cumsum(axis=0) / place, ends - 1, 0)
+    return float((np.where(right, precision, 0).sum(axis=0) / right.sum(axis=0)).mean())
 
 
 def pairwise_auroc(score: np.ndarray, codes: np.ndarray) -> float:
@@ -61,8 +82,3 @@ def pairwise_auroc(score: np.ndarray, codes: np.ndarray) -> float:
         areas[i] = np.bincount(place, weights=1 - below / len(own), minlength=len(present)) / counts
     upper = np.triu_indices(len(present), 1)
     return float((areas + areas.T)[upper].mean() / 2)
-
-
-def _mean_defined(values: list[float]) -> float:
-    defined = [value for value in values if value == value]
-    return float(np.mean(defined)) if defined else float("nan")

@@ -62,8 +62,8 @@ def interval(
 
     prediction, target: (rows, ...) in the canonical form of the metric's kind; units: (rows,). Deterministic in
     ``seed``. Means are resampled in vectorised form; other metrics are recomputed per resample. Splits beyond 50,000
-    rows, of recomputed metrics beyond 20,000 scores, get fewer than 1,000 resamples, never fewer than 200. Resamples in which the metric is undefined (one class
-    only) are left out.
+    rows, of recomputed metrics beyond 20,000 scores, get fewer than 1,000 resamples, never fewer than 200. Resamples in
+    which the metric is undefined (one class only) are left out.
 
     Raises ``DataError`` for unusable predictions or where every resample is undefined.
     """

@@ -118,6 +118,11 @@ def test_what_was_not_run_is_not_measured(tmp_path: Path) -> None:
     assert "At 30 % of the training rows: yes" in page(half)
     whole = gathered(tmp_path / "whole", shares=(100,))
     assert "At 100 % of the training rows: yes" in page(whole)
+    assert "| 100 % of the training rows |" not in page(whole)  # it is everything, and stands in the table once
+    assert "On series: yes: the error of recraft is lower than that of scratch by" in page(whole)
+    assert "On images: not measured." in page(whole)
+    assert "On tables: not decided: the error of recraft" in page(whole)
+    assert "volumes" not in page(whole)
     low = gathered(tmp_path / "low", shares=(10,))
     assert "At 100 % of the training rows: not measured." in page(low)
     assert "lower error on 8 of 8 tasks" in page(low)
@@ -256,6 +261,13 @@ def test_backbones_have_answers_of_their_own(tmp_path: Path) -> None:
         if name.endswith(".svg"):
             xml.dom.minidom.parseString(text)
             assert f"]({name})" in texts["x.md"]
+
+
+def test_with_budgets_in_steps_time_is_not_said_to_be_equal(tmp_path: Path) -> None:
+    found = gathered(tmp_path, budget="200steps")
+    assert "Does alignment beat no alignment at an equal number of steps?" in answers(found)
+    assert "unequal time" in page(found)
+    assert "equal time" not in page(found).replace("unequal time", "")
 
 
 def test_one_seed_is_enough_for_a_page(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -188,12 +188,20 @@ def _case(
     best = _of(errors, _best(by, anything))
     if best:
         here[BEST_METHOD] = best
-    answers = tuple(_answer(question, backbone, here, kind) for question in QUESTIONS)
+    budgets = {str(r.budget) for r in records if r.role == "method" and str(r.backbone) == backbone}
+    answers = tuple(_answer(_budgeted(question, budgets), backbone, here, kind) for question in QUESTIONS)
     means = {key: value for key, value in _means(here).items() if key[1] != BEST_METHOD}
     tasks = sorted({task for task, _ in means})
     ranks = standing(means, tasks, [n for n in here if n != BEST_METHOD], here)
     among_transfers = standing(means, sorted({t for t, n in means if n in anything}), anything, here, tests=False)
     return Case(backbone, answers, targets(f"{OURS} ({backbone})", among_transfers, answers), ranks)
+
+
+def _budgeted(question: Question, budgets: Iterable[str]) -> Question:
+    """The question as it was really asked: jobs limited by steps did not have equal time."""
+    steps = [budget.endswith("steps") for budget in budgets]
+    what = "equal time" if not any(steps) else "an equal number of steps" if all(steps) else "equal budget"
+    return replace(question, asks=question.asks.replace("equal time", what))
 
 
 def _answer(
@@ -209,7 +217,7 @@ def _answer(
     tasks = set(errors[first]) & set(errors[second])
     parts = {
         name: relative(first, among(errors, first, part), second, among(errors, second, part))
-        for name, part in parts_of(tasks, kind).items()
+        for name, part in parts_of(tasks, kind, whole=True).items()
     }
     parts = {name: each for name, each in parts.items() if each.tasks}
     return Answer(question, first, second, parts, "" if parts else "no task and seed that both have")

@@ -87,8 +87,12 @@ def _budgets(kept: Sequence[Record]) -> list[str]:
         if r.budget:
             budgets.setdefault(r.budget, set()).add(r.task)
     if len(budgets) == 1:
-        return [f"Budget of every job: {next(iter(budgets))}."]
-    return [f"Budget {b} on {count(len(tasks), 'task')}." for b, tasks in sorted(budgets.items())]
+        said = [f"Budget of every job: {next(iter(budgets))}."]
+    else:
+        said = [f"Budget {b} on {count(len(tasks), 'task')}." for b, tasks in sorted(budgets.items())]
+    if any(budget.endswith("steps") for budget in budgets):
+        said.append("Budgets in steps give contestants unequal time: the table of costs says how unequal.")
+    return said
 
 
 def _limits(kept: Sequence[Record]) -> list[str]:

@@ -12,7 +12,7 @@ from crosstune.report.differences import difference_forest
 from crosstune.report.evidence import Case, Evidence
 from crosstune.report.evidence_questions import Answer
 from crosstune.report.evidence_words import NOT_MEASURED, compared, sentence, verdict
-from crosstune.report.groups import ALL, SHARES, share_name
+from crosstune.report.groups import ALL, FIELDS, KINDS, SHARES, share_name
 from crosstune.report.paired import FEWEST_TO_DECIDE, Relative
 from crosstune.report.relative_words import HOW, p_value, percent, percent_interval
 from crosstune.report.sweep_views import (
@@ -71,12 +71,17 @@ def _answers(case: Case, several: bool) -> list[str]:
 
 
 def _parts(case: Case, several: bool) -> list[str]:
-    """Every part of every answer in a table, and the shares of the training rows in sentences."""
+    """Every part of every answer, in sentences and in a table; a part that is everything stands in the table once."""
     lines = _heading("With less data, and by kind of data", several)
     for answer in case.answers:
-        rows = [_row(name, answer.parts[name]) for name in answer.parts]
+        every = answer.overall
+        rows = [
+            _row(name, part)
+            for name, part in answer.parts.items()
+            if name == ALL or every is None or part.tasks < every.tasks
+        ]
         lines += [f"**{md(answer.question.asks)}**", ""]
-        lines += [*_shares(answer), ""]
+        lines += [*_sentences(answer), ""]
         if rows:
             lines += grid(
                 ["part", "answer", "relative difference", "95 % interval", "data sets", "tasks", "won / tied / lost",
@@ -86,18 +91,19 @@ def _parts(case: Case, several: bool) -> list[str]:
     return lines
 
 
-def _shares(answer: Answer) -> list[str]:
+def _sentences(answer: Answer) -> list[str]:
+    """By share of the training rows and by kind of data, those that were not measured too."""
     if not answer.parts:
         return [f"- {md(sentence(answer))}"]
+    wanted = {f"At {share_name(share)}": share_name(share) for share in SHARES}
+    wanted |= {f"On {name}": name for name in (*KINDS.values(), FIELDS) if name in answer.parts or name != "volumes"}
     said = []
-    for share in SHARES:
-        part = answer.parts.get(share_name(share))
-        if part is None and share == 100:
-            part = None if any(share_name(s) in answer.parts for s in SHARES) else answer.parts.get(ALL)
-        text = (
-            f"{verdict(part)}: {compared(part)}" if part is not None and part.value is not None else NOT_MEASURED + "."
+    for where, name in wanted.items():
+        part = answer.parts.get(name)
+        measured = part is not None and part.value is not None
+        said.append(
+            f"- {where}: {md(f'{verdict(part)}: {compared(part)}' if measured and part else NOT_MEASURED + '.')}"
         )
-        said.append(f"- At {share} % of the training rows: {md(text)}")
     return said
 
 

@@ -10,6 +10,7 @@ from crosstune.report.sweep import Record
 
 SHARES = (100, 30, 10)
 KINDS = {"table": "tables", "series": "series", "grid": "images", "volume": "volumes"}
+FIELDS = "fields"
 UNKNOWN = "of unknown kind"
 ALL = "all"
 
@@ -22,7 +23,7 @@ def kinds(records: Iterable[Record]) -> dict[str, str]:
     found: dict[str, str] = {}
     for record in records:
         modality, kind = (record.modality, record.kind) if record.modality else _installed(record.task)
-        found[record.task] = "fields" if kind == "dense" else KINDS.get(str(modality), UNKNOWN)
+        found[record.task] = FIELDS if kind == "dense" else KINDS.get(str(modality), UNKNOWN)
     return found
 
 
@@ -38,17 +39,19 @@ def _installed(task: str) -> tuple[str | None, str | None]:
     return found.modality, found.kind
 
 
-def parts_of(tasks: Iterable[str], kind: dict[str, str]) -> dict[str, tuple[str, ...]]:
+def parts_of(tasks: Iterable[str], kind: dict[str, str], *, whole: bool = False) -> dict[str, tuple[str, ...]]:
     """Name of a part -> its tasks: all of them, those by share, those by kind of data. A part that is everything is
-    left out (where there are series only, say), unless it is a share below 100 %, which must be said."""
+    left out (where there are series only, say) unless ``whole``, or it is a share below 100 %, which must be said."""
     every = tuple(sorted(tasks))
     found: dict[str, tuple[str, ...]] = {ALL: every}
     for share in SHARES:
         found[share_name(share)] = tuple(t for t in every if share_of(t) == share)
-    for name in (*KINDS.values(), "fields", UNKNOWN):
+    for name in (*KINDS.values(), FIELDS, UNKNOWN):
         found[name] = tuple(t for t in every if kind.get(t, UNKNOWN) == name)
     low = {share_name(share) for share in SHARES if share < 100}
-    return {name: part for name, part in found.items() if part and (part != every or name == ALL or name in low)}
+    return {
+        name: part for name, part in found.items() if part and (whole or part != every or name == ALL or name in low)
+    }
 
 
 def share_name(share: int) -> str:

@@ -63,7 +63,7 @@ def _checks() -> list[dict[str, Any]]:
         writable = False
     add("cache", writable, str(folder), "set CROSSTUNE_CACHE to a folder you can write to")
     for extra, module, purpose in (
-        ("floors", "aeon", "MiniRocket floor"),
+        ("floors", "aeon", "MiniRocket, MultiRocket-Hydra (and, with catboost, CatBoost) floors"),
         ("peft", "peft", "LoRA"),
         ("hub", "datasets", "hub data"),
     ):

@@ -39,7 +39,7 @@ class MiniRocket:
         y = require_target(train)
         self._kind = train.kind
         self._length = max(_SHORTEST, train.X.shape[2])
-        x = _plain(train, self._length)
+        x = plain_series(train, self._length)
         self._mean = x.mean(axis=(0, 2), keepdims=True)
         scale = x.std(axis=(0, 2), keepdims=True)
         self._scale = np.where(scale > 0, scale, 1.0)
@@ -50,7 +50,7 @@ class MiniRocket:
         targets = one_hot(y, class_count(train)) if train.kind == "classification" else target_matrix(y)
         if train.kind in ("classification", "multilabel"):
             self._ridge = Ridge().fit(z / self._spread, 2 * targets - 1, derive_seed(seed, "ridge"))
-            self._steepness = _steepness(self._ridge.left_out(), targets, train.kind == "classification")
+            self._steepness = steepness(self._ridge.left_out(), targets, train.kind == "classification")
         else:
             self._ridge = Ridge().fit(z / self._spread, targets, derive_seed(seed, "ridge"))
         self.note = joined(f"alpha = {self._ridge.alpha:.3g}", compiling, cut)
@@ -59,7 +59,8 @@ class MiniRocket:
         from scipy.special import expit, softmax
 
         parts = [
-            self._ridge.predict(self._features(_plain(part, self._length)) / self._spread) for part in chunks(data)
+            self._ridge.predict(self._features(plain_series(part, self._length)) / self._spread)
+            for part in chunks(data)
         ]
         scores = np.concatenate(parts)
         if self._kind == "classification":
@@ -87,7 +88,7 @@ def _transformer(seed: int, threads: int, kernels: int = _KERNELS) -> Any:
     return importlib.import_module(_MODULE).MiniRocket(n_kernels=kernels, random_state=seed, n_jobs=threads)
 
 
-def _plain(data: Dataset, length: int) -> np.ndarray:
+def plain_series(data: Dataset, length: int) -> np.ndarray:
     """Series (n, C, length) without gaps; ``length`` is at least that of a kernel."""
     x = np.asarray(data.X, dtype=np.float64)
     if data.lengths is not None or x.shape[2] != length:
@@ -96,7 +97,7 @@ def _plain(data: Dataset, length: int) -> np.ndarray:
     return fill_missing(x)
 
 
-def _steepness(scores: np.ndarray, targets: np.ndarray, exclusive: bool) -> float:
+def steepness(scores: np.ndarray, targets: np.ndarray, exclusive: bool) -> float:
     """The factor on scores (n, K) at which their softmax, or sigmoid, has the smallest log loss on targets (n, K)."""
 
     from scipy.optimize import minimize_scalar

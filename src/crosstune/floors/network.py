@@ -106,11 +106,18 @@ class NetworkFloor(ABC):
         shape = replace(full, sizes=tuple(y.shape[2:]), periodic=wraps(x) and wraps(y))
         self._standards = Standards.of(x, y)
         x, y = self._standards.inputs(x), self._standards.targets(y)
-        held_out = _held_out(train, streams["held-out"])
-        self._net, done, chosen = self._train(shape, x, y, held_out, plan, derive_seed(seed, "network"))
-        size = sum(p.numel() for p in self._net.parameters())
-        passes = done * plan.batch / max(1, len(x) - len(held_out))
-        self.note = joined(
+        held_out = held_out_rows(train, streams["held-out"])
+        self._net, done, chosen = self.train(shape, x, y, held_out, plan, derive_seed(seed, "network"))
+        self.note = self.told(plan, done, chosen, len(x) - len(held_out))
+
+    def loss(self) -> Callable[[Any, Any], Any]:
+        """What is minimised: of the network's answers (B, ...) and the targets, both in standardised units."""
+        return _relative_loss(self._standards)
+
+    def told(self, plan: Plan, done: int, chosen: int, rows: int) -> str:
+        """What was trained, for how long, and what was cut. rows: that were learned from."""
+        size, passes = sum(p.numel() for p in self._net.parameters()), done * plan.batch / max(1, rows)
+        return joined(
             f"{size:,} weights, {done:,} steps ({passes:.1f} passes), those after step {chosen:,} are kept",
             f"the clock ended training, {plan.steps:,} steps were planned" if done < plan.steps else "",
             plan.note,
@@ -123,8 +130,8 @@ class NetworkFloor(ABC):
             return np.empty((0, *self._target_shape))
         parts = []
         coarse = self._block > 1 and not self._fine
-        with _threads(self._allowance.threads), torch.inference_mode():
-            for part in _pieces(data):
+        with torch_threads(self._allowance.threads), torch.inference_mode():
+            for part in pieces(data):
                 x = self._inputs(part) if coarse else self._inputs(part, block=1)
                 answer = self._net(torch.from_numpy(self._standards.inputs(x)))
                 fields = self._standards.back(answer.double().numpy())
@@ -162,17 +169,17 @@ class NetworkFloor(ABC):
         choosing = _CHOICES * min(held_out_count(rows), _HELD_OUT_MOST) * each / batch / 3
         return int((_MARGIN * self._allowance.seconds - choosing - rows * each / batch / 3) / each)
 
-    def _train(
+    def train(
         self, shape: Shape, x: np.ndarray, y: np.ndarray, held_out: np.ndarray, plan: Plan, seed: int
     ) -> tuple[Any, int, int]:
         """The trained network, the steps that were done, and the one whose weights were kept."""
         import torch
 
         rows = np.setdiff1d(np.arange(len(x)), held_out)
-        with _threads(self._allowance.threads), torch.random.fork_rng(devices=[]):
+        with torch_threads(self._allowance.threads), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = self.build(shape)
-            loss = _relative_loss(self._standards)
+            loss = self.loss()
             optimiser = torch.optim.AdamW(net.parameters(), lr=self.rate, weight_decay=1e-4)
             schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _cosine(plan.steps))
             order = _batches(rows, plan.batch, np.random.default_rng(seed))
@@ -204,7 +211,7 @@ class NetworkFloor(ABC):
     def _fields(self, train: Dataset) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets in float32 on the grid of the plan, read in blocks of rows."""
         inputs, targets = [], []
-        for part in _pieces(train):
+        for part in pieces(train):
             y = np.asarray(part.y)
             if self._ragged and part.lengths is not None:
                 y = stretch(y, part.lengths)
@@ -234,8 +241,8 @@ class Standards:
 
     @classmethod
     def of(cls, x: np.ndarray, y: np.ndarray) -> Standards:
-        y_mean, y_scale = _moments(y)
-        return cls(*_moments(x), y_mean, y_scale, np.array([_mean_square(c) for c in y.swapaxes(0, 1)]) ** 0.5)
+        y_mean, y_scale = moments(y)
+        return cls(*moments(x), y_mean, y_scale, np.array([_mean_square(c) for c in y.swapaxes(0, 1)]) ** 0.5)
 
     def relative_to(self, share: float) -> np.ndarray:
         """(C,) that share of the size of the targets, in units of their deviation."""
@@ -274,7 +281,7 @@ def held_out_count(rows: int) -> int:
     return round(_HELD_OUT * rows) if rows >= 10 else 0
 
 
-def _held_out(train: Dataset, generator: np.random.Generator) -> np.ndarray:
+def held_out_rows(train: Dataset, generator: np.random.Generator) -> np.ndarray:
     """Row numbers, in random order."""
     count = held_out_count(len(train))
     if train.groups is None:
@@ -285,7 +292,7 @@ def _held_out(train: Dataset, generator: np.random.Generator) -> np.ndarray:
     return generator.permutation(np.flatnonzero(np.isin(codes, order[within])))
 
 
-def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     axes = (0, *range(2, values.ndim))
     known = np.isfinite(values)
     count = np.maximum(1, known.sum(axis=axes, keepdims=True))
@@ -349,7 +356,7 @@ def _batches(rows: np.ndarray, size: int, generator: np.random.Generator) -> Ite
         left = left[size:]
 
 
-def _pieces(data: Dataset) -> Iterator[Dataset]:
+def pieces(data: Dataset) -> Iterator[Dataset]:
     """The rows in order, a batch at a time or more where fields are small."""
     values = math.prod(data.X.shape[1:])
     size = max(1, min(256, 4_000_000 // max(1, values)))
@@ -365,7 +372,7 @@ def _refined(fields: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     return torch.nn.functional.interpolate(torch.from_numpy(fields), size=sizes, mode=mode).numpy()
 
 
-class _threads:
+class torch_threads:
     """torch on as many threads as allowed, and back."""
 
     def __init__(self, count: int) -> None:

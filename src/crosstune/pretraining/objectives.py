@@ -29,12 +29,14 @@ class Heads(nn.Module):
 
 
 def hidden_places(rows: int, grid: tuple[int, ...], share: float, generator: torch.Generator) -> Tensor:
-    """(rows, prod(grid)) booleans: blocks of places to hide, about ``share`` of all. A block spans four places along
-    each axis (or the whole axis): neighbouring windows overlap, and single ones could be read off their neighbours."""
-    blocks = [math.ceil(n / 4) for n in grid]
+    """(rows, prod(grid)) booleans: blocks of places to hide, about ``share`` of all. A block spans four places of a
+    line (its windows overlap, so that single ones could be read off their neighbours) or two along each axis of a
+    grid."""
+    span = 4 if len(grid) == 1 else 2
+    blocks = [math.ceil(n / span) for n in grid]
     drawn = torch.rand(rows, *blocks, generator=generator) < share
     for axis, n in enumerate(grid):
-        drawn = drawn.repeat_interleave(4, dim=1 + axis).narrow(1 + axis, 0, n)
+        drawn = drawn.repeat_interleave(span, dim=1 + axis).narrow(1 + axis, 0, n)
     return drawn.flatten(1)
 
 

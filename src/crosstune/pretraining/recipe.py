@@ -131,12 +131,20 @@ _SEQUENCE: dict[str, Any] = {
     "kind": "sequence", "sizes": ((128,), (256,), (384,)),
     "formulas": dict.fromkeys(("chaos", "events", "kernels", "oscillations", "prototypes", "stochastic"), 1.0),
 }  # fmt: skip
+_GRID: dict[str, Any] = {
+    "kind": "grid", "sizes": ((16, 16), (24, 24), (32, 32)), "rate": 2e-3, "warmup": 50, "classes": 1000,
+    "objective": {"supervised": 1.0, "masked": 1.0},
+    "formulas": dict.fromkeys(("contours", "flows", "fractals", "strokes", "textures", "waves"), 1.0),
+}  # fmt: skip
 PRESETS: dict[Kind, dict[str, dict[str, Any]]] = {
     "sequence": {
         "tiny": _SEQUENCE | {"body": {"width": 192, "layers": 4, "heads": 6, "inner": 288}},
         "small": _SEQUENCE | {"body": {"width": 256, "layers": 6, "heads": 8, "inner": 512}},
     },
-    "grid": {},
+    "grid": {
+        "tiny": _GRID | {"body": {"width": 128, "layers": 4, "heads": 4, "inner": 512}},
+        "small": _GRID | {"body": {"width": 192, "layers": 6, "heads": 6, "inner": 768}},
+    },
 }  # fmt: skip
 
 

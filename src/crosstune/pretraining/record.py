@@ -92,6 +92,9 @@ def write_results(
         "hardware": hardware(device), "seed": recipe.seed,
     }  # fmt: skip
     write_json(out / "config.json", network.config())
+    preprocessor = network.preprocessor()
+    if preprocessor is not None:
+        write_json(out / "preprocessor_config.json", preprocessor)
     write_json(out / "curve.json", curve.as_dict())
     write_json(out / "report.json", report)
     write_bytes(out / "README.md", card(recipe, report).encode())

@@ -13,9 +13,9 @@ TERMS, REACH = 3, 0.6  # of the sum; largest sum of amplitudes, so that radii st
 
 class Contours:
     """The formula ``contours``. Parameters: order (K, 3) whole waves around the curve, amplitude (K, 3) with a sum of
-    at most 0.6, phase (K, 3) in turns, corners (K,) 3 to 9 and polygon (K,) in [0, 1], how far the circle is bent
-    towards the polygon, nested (K,) number of curves inside one another, 0 for a filled shape, flat (K,) ratio of axes, thick
-    (K,) width of lines in radii."""
+    at most 0.6, phase (K, 3) in turns; corners (K,), 3 to 9, and polygon (K,) in [0, 1], how far the circle is bent
+    towards the polygon; nested (K,) number of curves inside one another, 0 for a filled shape; flat (K,) ratio of
+    axes; thick (K,) width of lines in radii."""
 
     name = "contours"
     kind = "grid"

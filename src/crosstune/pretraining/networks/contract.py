@@ -38,6 +38,10 @@ class Network(nn.Module):
         """``model.safetensors`` of that folder: names as transformers has them, theta included."""
         raise NotImplementedError
 
+    def preprocessor(self) -> dict[str, Any] | None:
+        """``preprocessor_config.json`` of that folder, for kinds whose inputs are scaled before theta sees them."""
+        return None
+
 
 class NetworkKind(Protocol):
     """name: of the recipe's kind."""

@@ -270,6 +270,27 @@ def test_with_budgets_in_steps_time_is_not_said_to_be_equal(tmp_path: Path) -> N
     assert "equal time" not in page(found).replace("unequal time", "")
 
 
+def test_times_are_said_and_are_called_equal_only_where_they_are(tmp_path: Path) -> None:
+    entries = sweeps.lines(ALL)
+    for entry in entries:
+        if entry["method"] == "recraft":
+            entry["seconds"] = 30.0 if entry["task"] < "lab/cedar" else 21.0
+    found = gather([str(sweeps.write(tmp_path, entries))])
+    said = found.headline()
+    assert "Does alignment beat no alignment at an equal budget? Yes" in said
+    assert "0 lost). Mean time of a job: 23 s against 20 s." in said
+    entries = [e | {"seconds": 21.0 if e["method"] == "recraft" else 20.0} for e in entries]
+    alike = gather([str(sweeps.write(tmp_path / "alike", entries))]).headline()
+    assert "Does alignment beat no alignment at equal time? Yes" in alike
+    assert "Mean time of a job: 21 s against 20 s." in alike
+
+
+def test_floors_alone_measure_nothing(tmp_path: Path) -> None:
+    found = gathered(tmp_path, {"nearest": 1.3, "linear": 1.1})
+    assert "No transfer method has figures in these records: not measured." in page(found)
+    assert found.headline() == "not measured: no transfer method has figures in these records"
+
+
 def test_one_seed_is_enough_for_a_page(tmp_path: Path) -> None:
     found = gathered(tmp_path, seeds=(3,))
     assert "1 seed per task and contestant." in page(found)

@@ -22,6 +22,7 @@ from crosstune.report.groups import kinds, parts_of
 from crosstune.report.paired import relative
 from crosstune.report.sweep import Record, read_records, selected
 
+ALIKE = 1.1  # times that differ by no more than a tenth are called equal
 # methods that take a part of RECRAFT away to see what it was worth: no rivals in a rank of transfer methods
 CONTROLS = {"scratch", "shuffled", "no-align", "no-distortion", "mean-match"}
 
@@ -53,6 +54,8 @@ class Evidence:
 
     def headline(self) -> str:
         """The answers as plain text, a line each."""
+        if not self.cases:
+            return "not measured: no transfer method has figures in these records"
         several = len(self.cases) > 1
         return "\n".join(
             f"{case.backbone + ': ' if several else ''}{answer.question.asks} {sentence(answer)}"
@@ -89,9 +92,11 @@ def evidence(
     by = compared if hindsight else validation
     best = _best(by, floors)
     errors[BEST_FLOOR] = _of(errors, best)
+    times = _seconds(kept)
+    times[BEST_FLOOR] = _of(times, best)
     kind = kinds(kept)
     backbones = sorted({str(r.backbone) for r in kept if r.role == "method"})
-    cases = tuple(_case(name, kept, errors, by, kind) for name in backbones)
+    cases = tuple(_case(name, kept, errors, times, by, kind) for name in backbones)
     return Evidence(found, cases, best, hindsight, cut(every, kept, found))
 
 
@@ -180,16 +185,18 @@ def transfers(records: Iterable[Record]) -> set[str]:
 
 def _case(
     backbone: str, records: list[Record], errors: dict[str, dict[str, dict[int, float]]],
+    times: dict[str, dict[str, dict[int, float]]],
     by: Mapping[tuple[str, str], float], kind: dict[str, str],
 ) -> Case:  # fmt: skip
     names = sorted({r.contestant for r in records if r.role == "method" and str(r.backbone) == backbone})
     here = {name: errors[name] for name in [*names, BEST_FLOOR] if errors.get(name)}
     anything = sorted(transfers(records) & set(names))
-    best = _of(errors, _best(by, anything))
-    if best:
-        here[BEST_METHOD] = best
+    best = _best(by, anything)
+    if _of(errors, best):
+        here[BEST_METHOD] = _of(errors, best)
+        times = times | {BEST_METHOD: _of(times, best)}
     budgets = {str(r.budget) for r in records if r.role == "method" and str(r.backbone) == backbone}
-    answers = tuple(_answer(_budgeted(question, budgets), backbone, here, kind) for question in QUESTIONS)
+    answers = tuple(_timed(_answer(question, backbone, here, kind), budgets, times) for question in QUESTIONS)
     means = {key: value for key, value in _means(here).items() if key[1] != BEST_METHOD}
     tasks = sorted({task for task, _ in means})
     ranks = standing(means, tasks, [n for n in here if n != BEST_METHOD], here)
@@ -197,11 +204,30 @@ def _case(
     return Case(backbone, answers, targets(f"{OURS} ({backbone})", among_transfers, answers), ranks)
 
 
-def _budgeted(question: Question, budgets: Iterable[str]) -> Question:
-    """The question as it was really asked: jobs limited by steps did not have equal time."""
-    steps = [budget.endswith("steps") for budget in budgets]
-    what = "equal time" if not any(steps) else "an equal number of steps" if all(steps) else "equal budget"
-    return replace(question, asks=question.asks.replace("equal time", what))
+def _timed(answer: Answer, budgets: Iterable[str], times: Mapping[str, Mapping[str, Mapping[int, float]]]) -> Answer:
+    """The answer with the time that both took, and its question as it was really asked: of jobs limited by steps, or
+    that did not use up their time alike, none says "at equal time"."""
+    one, other = (times.get(name, {}) for name in (answer.first, answer.second))
+    both = [
+        (one[task][seed], other[task][seed])
+        for task in sorted(set(one) & set(other))
+        for seed in sorted(set(one[task]) & set(other[task]))
+    ]
+    means = tuple(math.fsum(side) / len(both) for side in zip(*both)) if both else (None, None)
+    first, second = means
+    alike = not answer.parts or (first and second and max(first, second) <= ALIKE * min(first, second))
+    steps = any(budget.endswith("steps") for budget in budgets)
+    what = "an equal number of steps" if steps else "equal time" if alike else "an equal budget"
+    question = replace(answer.question, asks=answer.question.asks.replace("equal time", what))
+    return replace(answer, question=question, times=(first, second))
+
+
+def _seconds(records: Iterable[Record]) -> dict[str, dict[str, dict[int, float]]]:
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for r in records:
+        if r.seconds is not None and r.error is not None:
+            found.setdefault(r.contestant, {}).setdefault(r.task, {})[r.seed] = float(r.seconds)
+    return found
 
 
 def _answer(

@@ -43,6 +43,8 @@ def render_page(found: Evidence, docs: str | Path) -> dict[str, str]:
         lines += _parts(case, several)
         lines += _targets(case, several)
         lines += _ranks(case, found, target, mark, several, texts)
+    if not found.cases:
+        lines += ["No transfer method has figures in these records: not measured.", ""]
     lines += _figures(found) + _cut(found) + _reading(found) + _source(found, target.name)
     texts[str(target)] = "\n".join(lines).rstrip() + "\n"
     return texts

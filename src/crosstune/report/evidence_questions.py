@@ -38,13 +38,15 @@ QUESTIONS = (
 @dataclass(frozen=True)
 class Answer:
     """parts: part of the tasks ("all", a share, a kind of data) -> the difference there; empty when the question was
-    not measured, for the reason in ``missing``."""
+    not measured, for the reason in ``missing``. times: mean seconds of fitting of both, over the tasks and seeds they
+    share; None where the records have none."""
 
     question: Question
     first: str
     second: str
     parts: dict[str, Relative]
     missing: str = ""
+    times: tuple[float | None, float | None] = (None, None)
 
     @property
     def overall(self) -> Relative | None:

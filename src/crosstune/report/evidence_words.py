@@ -5,6 +5,7 @@ from __future__ import annotations
 from crosstune.report.evidence_questions import BEST_FLOOR, BEST_METHOD, Answer
 from crosstune.report.paired import FEWEST_DATA_SETS, FEWEST_TO_DECIDE, Relative
 from crosstune.report.relative_words import percent, percent_interval, record, sample
+from crosstune.report.words import seconds
 
 NOT_MEASURED = "not measured"
 
@@ -21,7 +22,9 @@ def sentence(answer: Answer) -> str:
     found = answer.overall
     if found is None or found.value is None:
         return f"Not measured: {answer.missing or 'no task and seed that both have'}."
-    return f"{verdict(found).capitalize()}: {compared(found)}"
+    first, second = answer.times
+    took = f" Mean time of a job: {seconds(first)} against {seconds(second)}." if first and second else ""
+    return f"{verdict(found).capitalize()}: {compared(found)}{took}"
 
 
 def compared(found: Relative) -> str:

@@ -89,6 +89,11 @@ class Metric(ABC):
         decomposition."""
         return None
 
+    def resampled(self, kept: Kept, draws: np.ndarray) -> np.ndarray:
+        """The figure of every draw of rows, (r,). kept: of ``keep``; draws: (r, n) row numbers. Metrics that sort all
+        rows sort them once."""
+        return np.array([self.finish(*(part[rows] for part in kept)) for rows in draws])
+
     def remark(self, prediction: np.ndarray, target: np.ndarray, units: np.ndarray | None = None) -> str | None:
         """What a reader of the figure must know about these rows (labels or proteins left out); None for nothing."""
         return self.left_out(self.pooled(*self.check(prediction, target), units)[1])

@@ -143,7 +143,7 @@ def _means(metric: Metric, facts: Kept, draws: np.ndarray) -> np.ndarray:
 
 
 def _recomputed(metric: Metric, facts: Kept, draws: np.ndarray) -> np.ndarray:
-    return np.array([metric.finish(*(part[rows] for part in facts)) for rows in draws])
+    return metric.resampled(facts, draws)
 
 
 def _percentiles(values: np.ndarray, metric: Metric, level: float) -> tuple[float, float]:

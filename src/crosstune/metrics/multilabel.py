@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from crosstune.metrics.base import Kept, MeanMetric, Metric
+from crosstune.metrics.ranked import auroc_of, average_precision_of, over
 from crosstune.metrics.ranking import macro_auroc, macro_average_precision
 from crosstune.records import TargetKind
 
@@ -33,6 +34,9 @@ class OneMinusMap(Metric):
     def finish(self, *kept: np.ndarray) -> float:
         return 1 - macro_average_precision(*kept)
 
+    def resampled(self, kept: Kept, draws: np.ndarray) -> np.ndarray:
+        return over(kept[0], kept[1], draws, average_precision_of)
+
     def left_out(self, target: np.ndarray) -> str | None:
         return _labels((target > 0).sum(axis=0) == 0, "without a positive row")
 
@@ -43,6 +47,9 @@ class OneMinusAurocMultilabel(OneMinusMap):
 
     def finish(self, *kept: np.ndarray) -> float:
         return 1 - macro_auroc(*kept)
+
+    def resampled(self, kept: Kept, draws: np.ndarray) -> np.ndarray:
+        return over(kept[0], kept[1], draws, auroc_of)
 
     def left_out(self, target: np.ndarray) -> str | None:
         return _labels(np.isin((target > 0).sum(axis=0), (0, len(target))), "that are the same in every row")

@@ -37,6 +37,7 @@ NAME = "nas_bench_360/spherical"
 FILE = "s2_cifar100.gz"
 FOLDERS = ("spherical",)
 CLASSES, SIZE = 100, 60
+TURNS = 20  # at least, of a part of a stand-in
 TURNED_TOGETHER = 500  # images that share a rotation
 LEAK = 0.25
 PUBLISHED = Published({FILE: f"https://pde-xd.s3.amazonaws.com/spherical/{FILE}"}, unpack={})
@@ -136,7 +137,9 @@ def generate(
     on_share: Callable[[float], None] | None = None,
 ) -> tuple[Path, ...]:  # fmt: skip
     """n: training images (1,000); a fifth as many, at least 100, for the test. Patterns on one half of the sphere,
-    which is turned about its axis with every 500 images; the other half is black."""
+    which is turned about its axis with every 500 images, or as often as it takes for some twenty turns; the other half
+    is black. Turns are quarters, so that a small training part has seen those of the test: with any turn at all, two or
+    three of them would teach nothing about the next."""
     out = prepare_folder(NAME, Path(out), resolution)
     n = 1000 if n is None else n
     check_count(NAME, n, 3 * CLASSES)
@@ -147,9 +150,10 @@ def generate(
         labels = stand_ins.shuffled_labels(count, rng)
         images = stand_ins.pictures(pattern, labels, rng)
         images[..., SIZE // 2 :] = 0
-        for start in range(0, count, TURNED_TOGETHER):
-            some = slice(start, start + TURNED_TOGETHER)
-            images[some] = np.roll(images[some], int(rng.integers(SIZE)), axis=3)
+        together = min(TURNED_TOGETHER, max(1, count // TURNS))
+        for start in range(0, count, together):
+            some = slice(start, start + together)
+            images[some] = np.roll(images[some], SIZE // 4 * int(rng.integers(4)), axis=3)
         held[part] = {"images": images, "labels": labels}
     with open(out / FILE, "wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as file:
         pickle.dump(held, file, protocol=3)

@@ -8,7 +8,7 @@ number of steps and judged, frozen, on the validation rows of the showcase suite
     python bench/pretraining_choice.py sequence --data DIR --work DIR2 --judge NAME=FOLDER      any other folder
 
 Records go to results/pretraining/KIND.jsonl, one line per score; what is recorded already is not done again.
-``--table`` writes the comparison beside it.
+KIND.md beside them is the comparison, written anew every time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from crosstune.pretraining import preset, train
 from crosstune.pretraining.transfer import OTHERS, SERIES, SHARES, judge, parts, prepare
 
 OUT = Path(__file__).parents[1] / "results" / "pretraining"
-TRIAL = {"width": 128, "layers": 4, "heads": 4, "inner": 192}  # of candidates: the shape of the trials
 OBJECTIVES: dict[str, dict[str, float]] = {
     "supervised": {"supervised": 1.0},
     "contrastive": {"supervised": 0.0, "contrastive": 1.0},
@@ -43,9 +42,8 @@ OBJECTIVES: dict[str, dict[str, float]] = {
 }
 SIZES = {
     "64 x 4": {"width": 64, "layers": 4, "heads": 2, "inner": 96},
-    "128 x 4": TRIAL,
+    "128 x 4": {"width": 128, "layers": 4, "heads": 4, "inner": 192},
     "192 x 4": {"width": 192, "layers": 4, "heads": 6, "inner": 288},
-    "192 x 6": {"width": 192, "layers": 6, "heads": 6, "inner": 288},
 }
 FLOORS = ("linear", "nearest", "boosting", "minirocket")
 
@@ -102,21 +100,41 @@ def floors_of(data: Path) -> Iterator[dict[str, Any]]:
 
 
 def references(asked: argparse.Namespace, file: Path) -> None:
-    """Random and shuffled bodies of the trials' shape, and MiniLM."""
-    body = asked.work / "all families"
+    """Random and shuffled bodies of a backbone's shape, and MiniLM."""
     for name, folder, weights in (
-        ("random body", str(body), "random"), ("shuffled body", str(body), "shuffled"),
+        ("random body", asked.controls_of, "random"), ("shuffled body", asked.controls_of, "shuffled"),
         ("minilm", "minilm", "pretrained"),
     ):  # fmt: skip
         if name not in done(file):
             backbone = load_backbone(folder, weights=weights)  # type: ignore[arg-type]
-            record(file, name, {"stage": "references"}, judge(backbone, asked.data, seeds=(0, 1)))
+            record(file, name, {"stage": "references"}, judge(backbone, asked.data, seeds=tuple(asked.seeds)))
     if "floors" not in done(file):
         record(file, "floors", {"stage": "references"}, floors_of(asked.data))
 
 
 def score(asked: argparse.Namespace, file: Path, name: str, backbone: Backbone, extra: dict[str, Any]) -> None:
-    record(file, name, extra, judge(backbone, asked.data, seeds=(0, 1), starts=("random", "theta")))
+    record(file, name, extra, judge(backbone, asked.data, seeds=tuple(asked.seeds), starts=("random", "theta")))
+
+
+GROUPS = {"series": SERIES[:-2], "digits": ("digits",), "tables": ("breast-cancer", "wine", "iris")}
+
+
+def table(file: Path) -> str:
+    """Mean validation error in % over the tasks of a group, by share of the training rows; mean over embedder seeds."""
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    heads = [f"{group}, {share} %" for group in GROUPS for share in SHARES]
+    lines = ["Mean validation error in %, body frozen, head in closed form; embedder started at random or from theta.",
+    "", "| stage | body | embedder | " + " | ".join(heads) + " |", "|" + "---|" * (3 + len(heads))]  # fmt: skip
+    for key in dict.fromkeys((r["stage"], r["name"], r["start"]) for r in rows):
+        own = [r for r in rows if (r["stage"], r["name"], r["start"]) == key]
+        cells = []
+        for members in GROUPS.values():
+            for share in SHARES:
+                found = [[r["error"] for r in own if r["task"] == task and r["share"] == share] for task in members]
+                whole = all(found)
+                cells.append(f"{100 * np.mean([np.mean(errors) for errors in found]):.1f}" if whole else "")
+        lines.append("| " + " | ".join((*key, *cells)) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -127,7 +145,9 @@ def main() -> None:
     parser.add_argument("--stage", choices=("families", "references", "objectives", "classes", "sizes"))
     parser.add_argument("--formulas", default="")
     parser.add_argument("--objective", default="")
-    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--steps", type=int, default=480)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1], help="of the embedders")
+    parser.add_argument("--controls-of", default="tiny-sequence", help="whose shape the controls have")
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--judge", action="append", default=[])
     parser.add_argument("--out", type=Path, default=OUT)
@@ -141,7 +161,7 @@ def main() -> None:
     for name, changes in candidates(asked):
         if name in done(file):
             continue
-        recipe = preset(asked.kind, asked.preset, **({"body": TRIAL, "steps": asked.steps} | changes))
+        recipe = preset(asked.kind, asked.preset, **({"steps": asked.steps} | changes))
         started, used = time.monotonic(), time.process_time()
         report = train(recipe, asked.work / name, device="cpu")
         print(f"{time.monotonic() - started:6.0f} s, {time.process_time() - used:6.0f} s of CPU  {name}: "
@@ -153,6 +173,7 @@ def main() -> None:
         name, _, folder = pair.partition("=")
         if name not in done(file):
             score(asked, file, name, load_backbone(folder), {"stage": "others"})
+    (asked.out / f"{asked.kind}.md").write_text(table(file))
 
 
 if __name__ == "__main__":

@@ -125,6 +125,7 @@ def settings(width: int, layers: int, heads: int, inner: int) -> dict[str, Any]:
         "model_type": "modernbert", "vocab_size": features, "hidden_size": width, "num_hidden_layers": layers,
         "num_attention_heads": heads, "intermediate_size": inner, "max_position_embeddings": 1024,
         "pad_token_id": None, "bos_token_id": None, "eos_token_id": None, "cls_token_id": None, "sep_token_id": None,
+        "initializer_range": 0.05,  # narrow layers: ModernBERT's 0.02 is for 768 and leaves them next to nothing
         "layer_types": ["full_attention"] * layers,
         "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1000.0},
                             "sliding_attention": {"rope_type": "default", "rope_theta": 1000.0}},

@@ -128,8 +128,9 @@ def asked_recipe(
 
 
 _SEQUENCE: dict[str, Any] = {
-    "kind": "sequence", "sizes": ((128,), (256,), (384,)),
-    "formulas": dict.fromkeys(("chaos", "events", "kernels", "oscillations", "prototypes", "stochastic"), 1.0),
+    "kind": "sequence", "sizes": ((128,), (256,)), "classes": 1024, "batch": 32, "rate": 2e-3,
+    "formulas": {"chaos": 1.0, "events": 1.0, "kernels": 1.0, "oscillations": 2.0, "prototypes": 2.0,
+                 "stochastic": 1.0},
 }  # fmt: skip
 _GRID: dict[str, Any] = {
     "kind": "grid", "sizes": ((16, 16), (24, 24), (32, 32)), "rate": 2e-3, "warmup": 50, "classes": 1000,
@@ -138,8 +139,8 @@ _GRID: dict[str, Any] = {
 }  # fmt: skip
 PRESETS: dict[Kind, dict[str, dict[str, Any]]] = {
     "sequence": {
-        "tiny": _SEQUENCE | {"body": {"width": 192, "layers": 4, "heads": 6, "inner": 288}},
-        "small": _SEQUENCE | {"body": {"width": 256, "layers": 6, "heads": 8, "inner": 512}},
+        "tiny": _SEQUENCE | {"body": {"width": 128, "layers": 4, "heads": 4, "inner": 192}},
+        "small": _SEQUENCE | {"body": {"width": 256, "layers": 6, "heads": 8, "inner": 384}},
     },
     "grid": {
         "tiny": _GRID | {"body": {"width": 128, "layers": 4, "heads": 4, "inner": 512}},

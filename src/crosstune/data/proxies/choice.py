@@ -55,4 +55,4 @@ def _like_a_path(name: str) -> bool:
 
 
 def _plural(modality: Modality) -> str:
-    return {"text": "texts", "image": "images", "audio": "sounds", "series": "formula-series"}[modality]
+    return {"text": "texts", "image": "images", "audio": "sounds", "series": "series"}[modality]

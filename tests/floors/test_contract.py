@@ -49,7 +49,7 @@ def test_prediction_is_canonical_and_repeatable(spec, kind, modality):
     assert prediction.dtype == np.float64
     assert np.isfinite(default_metric(kind).score(prediction, query.y))
     np.testing.assert_array_equal(prediction, again)
-    assert note == same_note or spec.name == "minirocket"
+    assert note == same_note or "compiling" in note
     np.testing.assert_array_equal(train.X, before[0])
     np.testing.assert_array_equal(query.X, before[1])
 

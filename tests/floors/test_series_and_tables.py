@@ -38,7 +38,7 @@ def waves(rows, classes=3, noise=0.7, seed=0):
 # -- a convolutional network --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression"])
+@pytest.mark.parametrize("kind", ["classification", "regression"])
 def test_the_network_learns_a_pattern_that_a_linear_model_cannot(kind):
     """A bump at a random place, up in one class and down in the other, with its mirror image: no linear map of the
     samples tells them apart."""
@@ -49,12 +49,12 @@ def test_the_network_learns_a_pattern_that_a_linear_model_cannot(kind):
         np.where(y == 1, 1.0, -1.0)[:, None] * np.sign(t - at[:, None]) * np.exp(-0.5 * ((t - at[:, None]) / 2) ** 2)
     )
     X = (2 * sides + 0.3 * rng.normal(size=sides.shape))[:, None].astype(np.float32)
-    targets = {"classification": y, "multilabel": np.stack([y, 1 - y], 1), "regression": 7.0 + 3 * y[:, None]}
+    targets = {"classification": y, "regression": 7.0 + 3 * y[:, None]}
     made = Dataset(X, targets[kind].astype(np.float32 if kind != "classification" else np.int64), kind)
     made = replace(made, classes=("down", "up")) if kind == "classification" else made
     train, query = made.take(np.arange(240)), made.take(np.arange(240, 360))
     metric = default_metric(kind)
-    reached = metric.error(metric.score(fitted("cnn-1d", train, 4.0).predict(replace(query, y=None)), query.y))
+    reached = metric.error(metric.score(fitted("cnn-1d", train, 3.0).predict(replace(query, y=None)), query.y))
     linear = metric.error(metric.score(fitted("linear", train).predict(query), query.y))
     assert linear > (0.3 if kind == "classification" else 0.2)
     assert reached < 0.25 * linear

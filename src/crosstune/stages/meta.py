@@ -208,6 +208,7 @@ class _Learning:
         """Seconds that a step will take, from a few rows through the model: forwards of both batches of the target and
         of the source, and backwards, the second of which go through the first."""
         rows = np.arange(min(4, len(self.state.train)))
+        self.target_loss(self.fast(), rows)  # the first pass of a process is slower than any other
         began = time.monotonic()
         self.target_loss(self.fast(), rows)
         return STEP_IN_FORWARDS * (time.monotonic() - began) * self.size / len(rows)

@@ -267,6 +267,7 @@ class _Mixing:
         """Seconds that a step will take, from a few rows through the model."""
         x, lengths, _ = batch(self.state.train, np.arange(min(4, len(self.state.train))), self.model.device)
         self.model.eval()
+        self.model(x, lengths)  # the first pass of a process is slower than any other
         began = time.monotonic()
         self.model(x, lengths)
         return STEP_IN_FORWARDS * (time.monotonic() - began) * self.epochs.size / len(x)

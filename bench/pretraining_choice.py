@@ -29,7 +29,7 @@ from crosstune.data.formulas import formulas
 from crosstune.floors.runner import run_floors
 from crosstune.metrics import get_metric
 from crosstune.pretraining import preset, train
-from crosstune.pretraining.transfer import OTHERS, SERIES, SHARES, judge, parts, prepare
+from crosstune.pretraining.transfer import SERIES, SHARES, TASKS, judge, parts, prepare
 
 OUT = Path(__file__).parents[1] / "results" / "pretraining"
 OBJECTIVES: dict[str, dict[str, float]] = {
@@ -85,9 +85,9 @@ def done(file: Path) -> set[str]:
     return {json.loads(line)["name"] for line in file.read_text().splitlines()} if file.exists() else set()
 
 
-def floors_of(data: Path) -> Iterator[dict[str, Any]]:
+def floors_of(data: Path, tasks: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     """Scores of what a user would otherwise pick, fitted on the same rows."""
-    for task in SERIES + OTHERS:
+    for task in tasks:
         for share in SHARES:
             train_rows, validation = parts(data, task, share)
             found = run_floors(train_rows, {"validation": validation}, FLOORS, seed=0, threads=1, in_process=True)
@@ -107,29 +107,35 @@ def references(asked: argparse.Namespace, file: Path) -> None:
     ):  # fmt: skip
         if name not in done(file):
             backbone = load_backbone(folder, weights=weights)  # type: ignore[arg-type]
-            record(file, name, {"stage": "references"}, judge(backbone, asked.data, seeds=tuple(asked.seeds)))
+            found = judge(backbone, asked.data, tasks=TASKS[asked.kind], seeds=tuple(asked.seeds))
+            record(file, name, {"stage": "references"}, found)
     if "floors" not in done(file):
-        record(file, "floors", {"stage": "references"}, floors_of(asked.data))
+        record(file, "floors", {"stage": "references"}, floors_of(asked.data, TASKS[asked.kind]))
 
 
 def score(asked: argparse.Namespace, file: Path, name: str, backbone: Backbone, extra: dict[str, Any]) -> None:
-    record(file, name, extra, judge(backbone, asked.data, seeds=tuple(asked.seeds), starts=("random", "theta")))
+    found = judge(backbone, asked.data, tasks=TASKS[asked.kind], seeds=tuple(asked.seeds), starts=("random", "theta"))
+    record(file, name, extra, found)
 
 
-GROUPS = {"series": SERIES[:-2], "digits": ("digits",), "tables": ("breast-cancer", "wine", "iris")}
+GROUPS = {
+    "sequence": {"series": SERIES[:-2], "digits": ("digits",), "tables": ("breast-cancer", "wine", "iris")},
+    "grid": {name: (name,) for name in TASKS["grid"]},
+}  # fmt: skip
 
 
-def table(file: Path) -> str:
+def table(file: Path, groups: dict[str, tuple[str, ...]]) -> str:
     """Mean validation error in % over the tasks of a group, by share of the training rows; mean over embedder seeds."""
     rows = [json.loads(line) for line in file.read_text().splitlines()]
-    heads = [f"{group}, {share} %" for group in GROUPS for share in SHARES]
+    shares = [share for share in SHARES if any(r["share"] == share for r in rows)]
+    heads = [f"{group}, {share} %" for group in groups for share in shares]
     lines = ["Mean validation error in %, body frozen, head in closed form; embedder started at random or from theta.",
     "", "| stage | body | embedder | " + " | ".join(heads) + " |", "|" + "---|" * (3 + len(heads))]  # fmt: skip
     for key in dict.fromkeys((r["stage"], r["name"], r["start"]) for r in rows):
         own = [r for r in rows if (r["stage"], r["name"], r["start"]) == key]
         cells = []
-        for members in GROUPS.values():
-            for share in SHARES:
+        for members in groups.values():
+            for share in shares:
                 found = [[r["error"] for r in own if r["task"] == task and r["share"] == share] for task in members]
                 whole = all(found)
                 cells.append(f"{100 * np.mean([np.mean(errors) for errors in found]):.1f}" if whole else "")
@@ -154,7 +160,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     asked.data.mkdir(parents=True, exist_ok=True)
-    prepare(asked.data)
+    prepare(asked.data, TASKS[asked.kind])
     file = asked.out / f"{asked.kind}.jsonl"
     if asked.stage == "references":
         references(asked, file)
@@ -173,7 +179,7 @@ def main() -> None:
         name, _, folder = pair.partition("=")
         if name not in done(file):
             score(asked, file, name, load_backbone(folder), {"stage": "others"})
-    (asked.out / f"{asked.kind}.md").write_text(table(file))
+    (asked.out / f"{asked.kind}.md").write_text(table(file, GROUPS[asked.kind]))
 
 
 if __name__ == "__main__":

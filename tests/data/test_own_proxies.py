@@ -390,7 +390,7 @@ def test_auto_follows_the_modality_and_none_is_none() -> None:
         assert source.summary
         assert source.license
         assert source.size
-        assert source.modality in ("text", "image", "audio")
+        assert source.modality in ("text", "image", "audio", "series")
 
 
 def test_names_and_paths_that_cannot_be_chosen(tmp_path: Path, pictures: Path) -> None:

@@ -288,7 +288,7 @@ def test_verbose_speaks_on_stderr(capfd):
     X, y = blobs()
     CrossModalClassifier(**QUICK, verbose=True).fit(X, y)
     out, err = capfd.readouterr()
-    assert "plain fine-tuning" in err
+    assert "no alignment" in err
     assert not out
     CrossModalClassifier(**QUICK).fit(X, y)
     assert capfd.readouterr() == ("", "")

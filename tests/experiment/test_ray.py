@@ -224,6 +224,7 @@ def test_what_a_job_takes(data: Path) -> None:
 
 
 def test_what_nobody_has_is_refused_or_awaited(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
     said: list[str] = []
     place = Place(tmp_path, True, note=said.append)
     wide = job(data, threads=9)

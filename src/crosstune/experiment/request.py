@@ -116,12 +116,15 @@ class Request(BaseModel):
             control(method, name)
 
     def settled(self, dataset: Dataset) -> Request:
-        """The same with a backbone where "auto" was asked for: MiniLM, or one of the embedded pair by the data."""
+        """The same with a backbone where "auto" was asked for: MiniLM, or one of the embedded pair by the data. What of
+        ``check`` depends on the backbone is checked now."""
         from crosstune.backbones.load import default_backbone
 
         if self.backbone != "auto":
             return self
-        return self.model_copy(update={"backbone": default_backbone(dataset.modality)})
+        found = self.model_copy(update={"backbone": default_backbone(dataset.modality)})
+        found.check()
+        return found
 
     def digest(self, data_digest: str) -> str:
         """Hash of the resolved configuration and the data: equal digests mean the same run."""

@@ -22,7 +22,7 @@ SUITE = Suite(
     scales={
         # two minutes of one core for all files; without the published ones at hand
         "small": Scale(
-            budget="30s",
+            budget="60s",
             seeds=3,
             generate={
                 "*": {"n": 400, "resolution": 128},

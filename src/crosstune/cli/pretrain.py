@@ -37,7 +37,7 @@ def pretrain(
     from crosstune.cli.progress import Progress
     from crosstune.experiment.budget import Budget
     from crosstune.pretraining import asked_recipe, train
-    from crosstune.pretraining.stopping import StopFlag
+    from crosstune.runs.stopping import StopFlag
 
     time = None if budget is None else Budget.parse(budget)
     steps = None if time is None else time.steps

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -16,7 +13,6 @@ import torch
 from crosstune.assembly import build_model, plan_model, predict
 from crosstune.backbones import Backbone
 from crosstune.data.vectors import target_vectors
-from crosstune.errors import Interrupted
 from crosstune.experiment.bounding import measure
 from crosstune.experiment.team import Team
 from crosstune.methods import Method, variants
@@ -24,6 +20,7 @@ from crosstune.methods.contract import AnyStage
 from crosstune.nn.model import CrossModalModel
 from crosstune.records import FIELD_KINDS, IGNORED, Dataset, StageReport
 from crosstune.runs.folder import RunFolder
+from crosstune.runs.stopping import StopFlag
 from crosstune.seeding import Streams
 from crosstune.stages import align, fit, meta, mix, source_head
 from crosstune.stages.align import target_labels
@@ -69,35 +66,6 @@ class Arm:
 
     def plan(self) -> dict[str, Any]:
         return {k: v for k, v in asdict(self).items() if k != "method"}
-
-
-class StopFlag:
-    """The first Ctrl-C (or SIGTERM) asks; the run stops at its next step, with a checkpoint. The second one insists."""
-
-    def __init__(self, asked: Callable[[], None] = lambda: None) -> None:
-        self.raised = False
-        self._asked = asked
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> StopFlag:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.raised:
-            raise KeyboardInterrupt
-        self.raised = True
-        self._asked()
-
-    def check(self) -> None:
-        if self.raised:
-            raise Interrupted("interrupted", fix="continue with `crosstune resume RUN`")
 
 
 class RunMonitor(Monitor):

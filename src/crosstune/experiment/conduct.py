@@ -16,7 +16,7 @@ from crosstune.assembly import layout, plan_model
 from crosstune.backbones import Backbone, load_backbone
 from crosstune.backbones.contract import Weights
 from crosstune.errors import Interrupted, RunError, UsageError
-from crosstune.experiment.arms import Arm, ArmResult, StopFlag, label, run_arm
+from crosstune.experiment.arms import Arm, ArmResult, label, run_arm
 from crosstune.experiment.bodies import Bodies, Load
 from crosstune.experiment.floor_race import sharing, start_floors, take_floors
 from crosstune.experiment.place import unwritable
@@ -31,6 +31,7 @@ from crosstune.metrics import get_metric
 from crosstune.nn.devices import resolve_device
 from crosstune.runs.export import save_model
 from crosstune.runs.folder import RunFolder
+from crosstune.runs.stopping import StopFlag
 
 
 def open_backbone(request: Request, *, weights: Weights = "pretrained", seed: int = 0) -> Backbone:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from crosstune.experiment.arms import StopFlag
 from crosstune.experiment.request import Request
 from crosstune.experiment.team import Team
 from crosstune.metrics import Metric
 from crosstune.records import Dataset
 from crosstune.runs.folder import RunFolder
+from crosstune.runs.stopping import StopFlag
 from crosstune.seeding import derive_seed
 
 Notify = Callable[..., None]

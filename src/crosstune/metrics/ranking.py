@@ -21,21 +21,6 @@ def auroc(score: np.ndarray, positive: np.ndarray) -> float:
     return float((ranks[positive].sum() - p * (p + 1) / 2) / (p * q))
 
 
-def average_precision(score: np.ndarray, positive: np.ndarray) -> float:
-    """Sum over distinct thresholds of (R_k - R_{k-1}) P_k, without interpolation; NaN without a positive.
-
-    scores (n,), positive: boolean (n,). Tied scores form one threshold, so that their order cannot matter.
-    """
-    p = int(positive.sum())
-    if not p:
-        return float("nan")
-    order = np.argsort(-score, kind="stable")
-    ranked = score[order]
-    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # last position of each run of ties
-    hits = np.cumsum(positive[order])[last]
-    return float(np.sum(np.diff(hits, prepend=0) * (hits / (last + 1))) / p)
-
-
 def macro_auroc(score: np.ndarray, positive: np.ndarray) -> float:
     """Mean of ``auroc`` over the columns of (n, K) where it is defined; NaN where it is defined for none."""
     p = positive.sum(axis=0)
@@ -50,7 +35,11 @@ def macro_auroc(score: np.ndarray, positive: np.ndarray) -> float:
 
 
 def macro_average_precision(score: np.ndarray, positive: np.ndarray) -> float:
-    """Mean of ``average_precision`` over the columns of (n, K) that have a positive; NaN if none has."""
+    """Average precision, the sum over distinct thresholds of (R_k - R_{k-1}) P_k without interpolation, averaged over
+    the columns of (n, K) that have a positive; NaN if none has.
+
+    Tied scores form one threshold, so that their order cannot matter.
+    """
     defined = positive.any(axis=0)
     if not defined.any():
         return float("nan")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from crosstune.errors import Interrupted
+
 
 class StopFlag:
-    """A context in which signals raise the flag instead of ending the process."""
+    """The first Ctrl-C (or SIGTERM) asks; the run stops at its next step, with a checkpoint. The second one insists."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Callable[[], None] = lambda: None) -> None:
         self.raised = False
+        self._asked = asked
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopFlag:
@@ -29,3 +33,8 @@ class StopFlag:
         if self.raised:
             raise KeyboardInterrupt
         self.raised = True
+        self._asked()
+
+    def check(self) -> None:
+        if self.raised:
+            raise Interrupted("interrupted", fix="continue with `crosstune resume RUN`")

@@ -4,6 +4,7 @@ number of steps and judged, frozen, on the validation rows of the showcase suite
     python bench/pretraining_choice.py sequence --data DIR --work DIR2 --stage families     families alone, and all
     python bench/pretraining_choice.py sequence --data DIR --work DIR2 --stage references   controls and floors
     python bench/pretraining_choice.py sequence --data DIR --work DIR2 --stage objectives --formulas a,b
+    python bench/pretraining_choice.py sequence --data DIR --work DIR2 --stage foreign      steps with random embedders
     python bench/pretraining_choice.py sequence --data DIR --work DIR2 --stage sizes --formulas a,b --objective masked=1
     python bench/pretraining_choice.py sequence --data DIR --work DIR2 --judge NAME=FOLDER      any other folder
 
@@ -29,7 +30,7 @@ from crosstune.data.formulas import formulas
 from crosstune.floors.runner import run_floors
 from crosstune.metrics import get_metric
 from crosstune.pretraining import preset, train
-from crosstune.pretraining.transfer import SERIES, SHARES, TASKS, judge, parts, prepare
+from crosstune.pretraining.transfer import SERIES, SHARES, TASKS, divisions, judge, prepare, rows_of
 
 OUT = Path(__file__).parents[1] / "results" / "pretraining"
 OBJECTIVES: dict[str, dict[str, float]] = {
@@ -46,6 +47,7 @@ SIZES = {
     "192 x 4": {"width": 192, "layers": 4, "heads": 6, "inner": 288},
 }
 FLOORS = ("linear", "nearest", "boosting", "minirocket")
+FLOOR_DRAWS = 4  # of the divisions: floors are fitted anew on each
 
 
 def candidates(asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -53,7 +55,7 @@ def candidates(asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]
     known = list(formulas(asked.kind))
     chosen = dict.fromkeys(asked.formulas.split(",") if asked.formulas else known, 1.0)
     tag = "all" if len(chosen) == len(known) else "+".join(chosen)
-    objective = dict(OBJECTIVES["supervised"])
+    objective = dict(OBJECTIVES["supervised+contrastive"])
     if asked.objective:
         objective = {"supervised": 0.0} | {k: float(v) for k, v in (p.split("=") for p in asked.objective.split(","))}
     if asked.stage == "families":
@@ -62,7 +64,11 @@ def candidates(asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]
         yield "all families", {"formulas": dict.fromkeys(known, 1.0)}
     elif asked.stage == "objectives":
         for name, weights in OBJECTIVES.items():
-            yield f"{tag}, {name}", {"formulas": chosen, "objective": weights}
+            changes: dict[str, Any] = {} if weights.get("contrastive") else {"foreign": 0.0}
+            yield f"{tag}, {name}", {"formulas": chosen, "objective": weights, **changes}
+    elif asked.stage == "foreign":
+        for share in (0.0, 0.3, 0.6):
+            yield f"{tag}, foreign {share:g}", {"formulas": chosen, "objective": objective, "foreign": share}
     elif asked.stage == "classes":
         for count in (250, 1000, 4000):
             yield f"{tag}, {count} classes", {"formulas": chosen, "objective": objective, "classes": count}
@@ -85,18 +91,26 @@ def done(file: Path) -> set[str]:
     return {json.loads(line)["name"] for line in file.read_text().splitlines()} if file.exists() else set()
 
 
-def floors_of(data: Path, tasks: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+def floors_of(data: Path, tasks: tuple[str, ...], draws: int) -> Iterator[dict[str, Any]]:
     """Scores of what a user would otherwise pick, fitted on the same rows."""
     for task in tasks:
+        whole, split = rows_of(data, task)
+        metric = get_metric("error" if whole.kind == "classification" else "nrmse")
         for share in SHARES:
-            train_rows, validation = parts(data, task, share)
-            found = run_floors(train_rows, {"validation": validation}, FLOORS, seed=0, threads=1, in_process=True)
-            for result in found.values():
-                if result.status == "ok":
-                    metric = get_metric("error" if train_rows.kind == "classification" else "nrmse")
-                    error = metric.score(result.predictions["validation"], np.asarray(validation.y), validation.units)
-                    yield {"task": task, "share": share, "modality": train_rows.modality, "metric": metric.name,
-                           "error": error, "start": result.name, "seed": 0, "rows": len(train_rows)}  # fmt: skip
+            errors: dict[str, list[float]] = {name: [] for name in FLOORS}
+            rows = 0
+            for train_rows, validation_rows in divisions(whole, split, share, draws):
+                rows, part, validation = len(train_rows), whole.take(train_rows), whole.take(validation_rows)
+                found = run_floors(part, {"validation": validation}, FLOORS, seed=0, threads=1, in_process=True)
+                for result in found.values():
+                    if result.status == "ok":
+                        scores = result.predictions["validation"]
+                        errors[result.name].append(metric.score(scores, np.asarray(validation.y), validation.units))
+            for name, values in errors.items():
+                if len(values) == draws:
+                    yield {"task": task, "share": share, "modality": whole.modality, "metric": metric.name,
+                           "error": float(np.mean(values)), "spread": float(np.std(values)), "draws": draws,
+                           "start": name, "seed": 0, "rows": rows}  # fmt: skip
 
 
 def references(asked: argparse.Namespace, file: Path) -> None:
@@ -107,10 +121,11 @@ def references(asked: argparse.Namespace, file: Path) -> None:
     ):  # fmt: skip
         if name not in done(file):
             backbone = load_backbone(folder, weights=weights)  # type: ignore[arg-type]
-            found = judge(backbone, asked.data, tasks=TASKS[asked.kind], seeds=tuple(asked.seeds))
+            starts = ("random",) if name == "minilm" else ("random", "theta")
+            found = judge(backbone, asked.data, tasks=TASKS[asked.kind], seeds=tuple(asked.seeds), starts=starts)
             record(file, name, {"stage": "references"}, found)
     if "floors" not in done(file):
-        record(file, "floors", {"stage": "references"}, floors_of(asked.data, TASKS[asked.kind]))
+        record(file, "floors", {"stage": "references"}, floors_of(asked.data, TASKS[asked.kind], FLOOR_DRAWS))
 
 
 def score(asked: argparse.Namespace, file: Path, name: str, backbone: Backbone, extra: dict[str, Any]) -> None:
@@ -148,10 +163,10 @@ def main() -> None:
     parser.add_argument("kind", choices=("sequence", "grid"))
     parser.add_argument("--data", type=Path, required=True, help="folder of the suite's data, written when missing")
     parser.add_argument("--work", type=Path, required=True, help="folder of the candidates' weights")
-    parser.add_argument("--stage", choices=("families", "references", "objectives", "classes", "sizes"))
+    parser.add_argument("--stage", choices=("families", "references", "objectives", "foreign", "classes", "sizes"))
     parser.add_argument("--formulas", default="")
     parser.add_argument("--objective", default="")
-    parser.add_argument("--steps", type=int, default=480)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1], help="of the embedders")
     parser.add_argument("--controls-of", default="tiny-sequence", help="whose shape the controls have")
     parser.add_argument("--preset", default="tiny")

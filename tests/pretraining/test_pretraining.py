@@ -20,7 +20,7 @@ from crosstune.nn.embedders import PatchEmbedder
 from crosstune.nn.patching import PatchPlan
 from crosstune.pretraining import preset, read_recipe, train
 from crosstune.pretraining.networks import build
-from crosstune.pretraining.objectives import contrast, hidden_places
+from crosstune.pretraining.objectives import Heads, contrast, foreign_tokens, hidden_places, loss_and_parts
 from crosstune.pretraining.recipe import Recipe
 from crosstune.pretraining.record import Curve
 from crosstune.pretraining.stream import CHUNK, Stream
@@ -28,7 +28,7 @@ from crosstune.pretraining.stream import CHUNK, Stream
 MINI: dict[str, Any] = {
     "body": {"width": 16, "layers": 2, "heads": 2, "inner": 24}, "formulas": {"prototypes": 1.0, "oscillations": 1.0},
     "classes": 24, "sizes": ((64,), (100,)), "batch": 8, "warmup": 4, "rate": 3e-3,
-    "objective": {"supervised": 1.0, "contrastive": 0.5, "masked": 0.5},
+    "objective": {"supervised": 1.0, "contrastive": 0.5, "masked": 0.5}, "foreign": 0.3,
 }  # fmt: skip
 
 
@@ -157,6 +157,7 @@ def test_a_time_becomes_steps_that_are_written_down(tmp_path: Path) -> None:
         ({"sizes": ((32, 32),)}, "sizes of 1 axes"),
         ({"body": {"width": 10, "layers": 1, "heads": 3, "inner": 8}}, "not a multiple of 3 heads"),
         ({"objective": {"supervised": 0.0}}, "weight 0"),
+        ({"objective": {"supervised": 1.0}}, "foreign embedder train the contrast"),
         ({"rate": -1.0, "batch": 1}, "(?s)batch.*rate|rate.*batch"),
         ({"learning_rate": 1e-3}, "learning_rate"),
     ],
@@ -188,7 +189,7 @@ def test_batches_are_a_function_of_the_step() -> None:
 def test_labels_come_in_pairs_only_where_instances_are_compared() -> None:
     _, labels = Stream(mini()).batch(0)
     assert torch.equal(labels[::2], labels[1::2])
-    _, labels = Stream(mini(objective={"supervised": 1.0})).batch(0)
+    _, labels = Stream(mini(objective={"supervised": 1.0}, foreign=0.0)).batch(0)
     assert not torch.equal(labels[::2], labels[1::2])
 
 
@@ -206,6 +207,27 @@ def test_contrast_is_the_cross_entropy_of_finding_the_partner() -> None:
     assert float(contrast(z, 0.3)) == pytest.approx(total / 6, rel=1e-5)
     same = torch.eye(3).repeat_interleave(2, 0)  # partners alike, others at right angles
     assert float(contrast(same, 0.05)) < 1e-6 < float(contrast(same[[0, 2, 1, 4, 3, 5]], 0.05))
+
+
+@pytest.mark.parametrize(("kind", "size"), [("sequence", (1, 100)), ("grid", (1, 24, 24))])
+def test_a_foreign_embedder_trains_the_body_but_not_theta(kind: Any, size: tuple[int, ...]) -> None:
+    """Its tokens have theta's scale; another draw gives other tokens of the same rows."""
+    recipe = preset(kind, "tiny", steps=1, foreign=0.99, objective={"supervised": 1.0, "contrastive": 0.5})
+    network = build(recipe)
+    heads = Heads(recipe, network)
+    x = torch.randn(8, *size, generator=torch.Generator().manual_seed(0)).cumsum(-1)
+    tokens, grid = foreign_tokens(network, x, torch.Generator().manual_seed(1))
+    other, _ = foreign_tokens(network, x, torch.Generator().manual_seed(2))
+    theta = network.tokens(x)[0].detach()
+    assert tokens.shape[1] - math.prod(grid) == 1
+    assert 0.7 < float(tokens.square().mean() / theta.square().mean()) ** 0.5 < 1.4
+    assert tokens.shape != other.shape or not torch.allclose(tokens, other)
+    loss, parts = loss_and_parts(recipe, network, heads, x, torch.arange(8) // 2, torch.Generator().manual_seed(0))
+    loss.backward()
+    assert set(parts) == {"foreign"}
+    assert parts["foreign"] < 3 * math.log(7)
+    assert all(p.grad is None for p in network.source.parameters())  # type: ignore[union-attr]
+    assert any(p.grad is not None and bool(p.grad.abs().max() > 0) for p in network.body.parameters())
 
 
 def test_hidden_places_are_blocks_of_about_the_share() -> None:

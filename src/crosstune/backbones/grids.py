@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from crosstune.backbones.contract import Body, Family, Modality, Native, Source
 from crosstune.backbones.sequence import drop_module, longest_list, make_config
+from crosstune.backbones.starting import channel_signs, resampling
 from crosstune.backbones.transformers_io import load_model, plain_config
 from crosstune.nn.embedders import PatchEmbedder
 
@@ -70,22 +71,18 @@ class PatchSource(Source):
     @torch.no_grad()
     def start(self, embedder: PatchEmbedder) -> None:
         """Set an embedder of grids to what theta does, in place: its windows are read as theta's patches, resampled to
-        their size. As many channels as theta's are read one by one; any other number as their sum with alternating
-        signs, plus half of the random weights there were, so that no channel is lost. ValueError for windows that are
-        not of two axes, and for a theta that is no convolution."""
+        their size. As many channels as theta's are read one by one; any other number as the mean over channels of
+        theta's tokens of grey pictures, each with signs of its own for their coordinates (the first with none), so that
+        channels can be told apart. ValueError for windows that are not of two axes, and for a theta that is no
+        convolution."""
         conv, channels, plan = self.projection, embedder.channels, embedder.plan
         if not isinstance(conv, nn.Conv2d) or len(plan.window) != 2:
             raise ValueError("theta of images can start an embedder of two axes only")
-        rows, columns = (_resampling(w // plan.pool, p) for w, p in zip(plan.window, conv.kernel_size))
+        rows, columns = (resampling(w // plan.pool, p) for w, p in zip(plan.window, conv.kernel_size))
         patches = conv.weight.flatten(2) @ torch.kron(rows, columns)  # (width, channels of theta, values of a window)
         if channels != conv.in_channels:
-            signs = torch.tensor([(-1.0) ** c for c in range(channels)]) / math.sqrt(channels)
-            patches = signs[None, :, None] * patches.sum(1, keepdim=True)
-        whole = F.pad(patches.flatten(1), (0, embedder.features - patches[0].numel()))
-        rest = 0.0
-        if channels not in (1, conv.in_channels):
-            rest = 0.5 * float(whole.square().mean().sqrt() / embedder.weight.square().mean().sqrt())
-        embedder.weight.copy_(whole + rest * embedder.weight)
+            patches = channel_signs(embedder.width, channels)[:, :, None] * patches.sum(1, keepdim=True)
+        embedder.weight.copy_(F.pad(patches.flatten(1), (0, embedder.features - patches[0].numel())))
         embedder.bias.copy_(torch.zeros_like(embedder.bias) if conv.bias is None else conv.bias)
         # theta has no token of statistics: the random one stays, at the scale it was calibrated to
         embedder.statistics_weight.mul_(embedder.scale[0])
@@ -93,15 +90,6 @@ class PatchSource(Source):
         for positions in embedder.positions:
             positions.zero_()
         embedder.scale.fill_(1.0)
-
-
-def _resampling(given: int, wanted: int) -> Tensor:
-    """(wanted, given): the matrix that resamples a side of a window, by means where it has more values and by straight
-    lines where it has fewer."""
-    identity = torch.eye(given)[None]
-    if given >= wanted:
-        return F.interpolate(identity, size=wanted, mode="area")[0].T
-    return F.interpolate(identity, size=wanted, mode="linear", align_corners=True)[0].T
 
 
 class GridBody(Body):

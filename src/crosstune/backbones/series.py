@@ -12,11 +12,11 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crosstune.backbones.contract import Body, Family, Native, Source
 from crosstune.backbones.sequence import SequenceBody
+from crosstune.backbones.starting import channel_signs, resampling
 from crosstune.backbones.transformers_io import load_model, plain_config
 from crosstune.nn.embedders import PatchEmbedder
 from crosstune.nn.patching import PatchPlan
@@ -66,34 +66,26 @@ class SeriesSource(Source):
     @torch.no_grad()
     def start(self, embedder: PatchEmbedder) -> None:
         """Set an embedder of series to what theta does, in place: its windows are read as theta's, resampled to
-        ``WINDOW`` values. One channel: exactly theta's weights. Several: theta of a sum of channels with alternating
-        signs, plus half of the random weights there were, so that no channel is lost."""
+        ``WINDOW`` values. One channel: exactly theta's weights. Several: the mean over channels of theta's tokens, each
+        with signs of its own for their coordinates (the first with none), so that channels can be told apart."""
         own, channels = self.embedder, embedder.channels
-        resample = _resampling(math.prod(w // embedder.plan.pool for w in embedder.plan.window), WINDOW)
-        values, compressed, mean, spread = own.weight.split([WINDOW, WINDOW, 1, 1], dim=1)
-        signs = torch.tensor([(-1.0) ** c for c in range(channels)]) / math.sqrt(channels)
-        parts = [part @ resample for part in (values, compressed)] + [mean, spread]
-        whole = torch.cat([(signs[None, :, None] * part[:, None, :]).flatten(1) for part in parts], dim=1)
-        moments = own.statistics_weight[:, :4]
-        statistics = torch.cat([(signs[None, :, None] * moments.T[k][:, None, None]).flatten(1) for k in range(4)]
-                               + [own.statistics_weight[:, 4:]], dim=1)  # fmt: skip
-        for weight, given in ((embedder.weight, whole), (embedder.statistics_weight, statistics)):
-            rest = 0.0 if channels == 1 else 0.5 * float(given.square().mean().sqrt() / weight.square().mean().sqrt())
-            weight.copy_(given + rest * weight)
+        resample = resampling(math.prod(w // embedder.plan.pool for w in embedder.plan.window), WINDOW)
+        values, compressed, mean, spread_of = own.weight.split([WINDOW, WINDOW, 1, 1], dim=1)
+        signs = channel_signs(own.width, channels)
+
+        def spread(part: Tensor) -> Tensor:
+            """(width, values) of one channel to (width, C * values)."""
+            return (signs[:, :, None] * part[:, None, :]).flatten(1)
+
+        whole = torch.cat([spread(part) for part in (values @ resample, compressed @ resample, mean, spread_of)], dim=1)
+        moments = [spread(own.statistics_weight[:, k : k + 1]) for k in range(4)]
+        embedder.weight.copy_(whole)
+        embedder.statistics_weight.copy_(torch.cat([*moments, own.statistics_weight[:, 4:]], dim=1))
         embedder.bias.copy_(own.bias)
         embedder.statistics_bias.copy_(own.statistics_bias)
         for positions in embedder.positions:
             positions.zero_()
         embedder.scale.fill_(1.0)
-
-
-def _resampling(given: int, wanted: int) -> Tensor:
-    """(wanted, given): the matrix that resamples a window, by means where it has more values and by straight lines
-    where it has fewer."""
-    identity = torch.eye(given)[None]
-    if given >= wanted:
-        return F.interpolate(identity, size=wanted, mode="area")[0].T
-    return F.interpolate(identity, size=wanted, mode="linear", align_corners=True)[0].T
 
 
 def _build(config: dict[str, Any]) -> Body:

@@ -25,6 +25,7 @@ from crosstune.seeding import Streams
 from crosstune.stages import align, fit, meta, mix, source_head
 from crosstune.stages.align import target_labels
 from crosstune.stages.monitor import Limit, Monitor
+from crosstune.stages.start import start_embedder
 from crosstune.stages.state import SourceBank, SourcePredictor, State
 
 RUNNERS: dict[str, Callable[..., tuple[State, StageReport]]] = {
@@ -150,6 +151,8 @@ def run_arm(
     state = replace(state, labels=labels)
     reports: list[StageReport] = []
     spent = 0.0
+    if not any(folder.has_checkpoint(f"{monitor.prefix}.done-{stage.name}") for stage in arm.method.stages):
+        start_embedder(state, arm.method.start, seconds=arm.seconds)
     for stage in arm.method.stages:
         done = folder.load_checkpoint(f"{monitor.prefix}.done-{stage.name}")
         if done is not None:

@@ -14,14 +14,16 @@ from crosstune.stages.fit import FitConfig
 from crosstune.stages.meta import MetaConfig
 from crosstune.stages.mix import MixConfig
 from crosstune.stages.source_head import SourceHeadConfig
+from crosstune.stages.start import Start
 
+PLAIN_SETTINGS = ("linear_part", "start", "weights")  # of the method itself, not of a stage
 AnyStage = SourceHeadConfig | AlignConfig | MixConfig | MetaConfig | FitConfig
 
 
 class Method(BaseModel):
     """name, one-line summary, the paper it comes from; controls: methods that answer "was it the alignment?", "was
     it the body's training?", "was it the pretraining?" at equal time; weights the body starts from; linear_part: a
-    linear map of the raw signal inside the model."""
+    linear map of the raw signal inside the model; start: where the embedder begins (``crosstune.stages.start``)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,6 +33,7 @@ class Method(BaseModel):
     stages: tuple[AnyStage, ...]
     weights: Weights = "pretrained"
     linear_part: bool = True
+    start: Start = "random"
     role: Literal["method", "control"] = "method"
     controls: tuple[str, ...] = ()
 
@@ -72,10 +75,10 @@ def override(method: Method, changes: dict[str, Any]) -> Method:
     problems: list[str] = []
     for key, value in changes.items():
         head, _, tail = key.partition(".")
-        if not tail and head in ("linear_part", "weights"):
+        if not tail and head in PLAIN_SETTINGS:
             top[head] = value
         elif head not in stages:
-            known = [f"{s}.{k}" for s, d in stages.items() for k in d if k != "name"] + ["linear_part", "weights"]
+            known = [f"{s}.{k}" for s, d in stages.items() for k in d if k != "name"] + [*PLAIN_SETTINGS]
             problems.append(f"unknown setting {key!r}: {suggest(key, known)}")
         elif tail not in stages[head] or tail == "name":
             problems.append(f"unknown setting {key!r}: {suggest(tail, [k for k in stages[head] if k != 'name'])}")

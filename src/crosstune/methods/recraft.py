@@ -10,5 +10,6 @@ METHOD = Method(
     summary="alignment of tokens, then distortion through a frozen source predictor; then head first, then all",
     paper="Tran et al., Rethinking Cross-Modal Fine-Tuning, AISTATS 2026, arXiv 2601.18231",
     stages=(SourceHeadConfig(labels="clusters:40"), AlignConfig(), FitConfig()),
+    start="best",
     controls=("no-align", "frozen", "scratch"),
 )

@@ -8,11 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crosstune.nn.embedders import PatchEmbedder
 from crosstune.nn.heads import pool_layers
+from crosstune.nn.patching import plan_patches
 from crosstune.pretraining.networks import Network
 from crosstune.pretraining.recipe import Recipe
 
 PROJECTED = 64  # width in which instances are compared
+FOREIGN_TOKENS = (16, 32, 32, 49)  # about as many as targets have
 
 
 class Heads(nn.Module):
@@ -50,12 +53,46 @@ def contrast(projected: Tensor, temperature: float) -> Tensor:
     return F.cross_entropy(likeness, partner)
 
 
+@torch.no_grad()
+def foreign_tokens(network: Network, x: Tensor, generator: torch.Generator) -> tuple[Tensor, tuple[int, ...]]:
+    """Tokens (B, T, width) of a random embedder, drawn anew, at the scale of theta's, and their grid.
+
+    In half of the calls level and scale belong to the class: rows 2 i and 2 i + 1 share theirs. The batch is
+    standardised as a target's rows are.
+    """
+
+    def normal(rows: int) -> Tensor:
+        return torch.randn(rows, 1, generator=generator).to(x.device)
+
+    flat = x.flatten(1)
+    if bool(torch.rand((), generator=generator) < 0.5):
+        pairs = (len(x) + 1) // 2
+        level, scale = (normal(pairs).repeat_interleave(2, dim=0)[: len(x)] for _ in range(2))
+        flat = flat * (0.5 * scale).exp() + level + 0.2 * normal(len(x))
+    flat = (flat - flat.mean()) / flat.std().clamp_min(1e-6)
+    signals = flat.reshape(x.shape)
+    size = tuple(x.shape[2:])
+    count = FOREIGN_TOKENS[int(torch.randint(len(FOREIGN_TOKENS), (), generator=generator))]
+    plan = plan_patches(size, tokens=count, limit=network.body.limit(len(size)) - 2, channels=x.shape[1])
+    embedder = PatchEmbedder(x.shape[1], plan, network.body.width, generator=generator).to(x.device)
+    theta = network.tokens(x)[0].float()
+    embedder.calibrate(signals, None, rms=float(theta.square().mean().sqrt()))
+    return embedder(signals)[0], plan.grid
+
+
 def loss_and_parts(
     recipe: Recipe, network: Network, heads: Heads, x: Tensor, labels: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of a batch, and its parts and the share of right classes by name. x (B, C, *size), labels (B,).
-    generator: of what is hidden."""
+    generator: of what is hidden, and of foreign embedders."""
     weights = recipe.objective
+    if recipe.foreign and bool(torch.rand((), generator=generator) < recipe.foreign):
+        assert heads.projection is not None
+        tokens, grid = foreign_tokens(network, x, generator)
+        seen = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        pooled = heads.norm(pool_layers((network.body(tokens, seen, grid)[-1].float(),), seen))
+        loss = contrast(heads.projection(pooled), recipe.temperature)
+        return weights.contrastive * loss, {"foreign": float(loss.detach())}
     tokens, grid = network.tokens(x)
     lead = tokens.shape[1] - math.prod(grid)
     hide: Tensor | None = None

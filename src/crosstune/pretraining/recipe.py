@@ -47,7 +47,8 @@ class Recipe(BaseModel):
     """A pretraining. formulas: families and their shares of classes. sizes: of the signals, drawn in turn. rate: of
     AdamW at its highest, after ``warmup`` steps; it then falls to zero as a cosine. steps: None until a budget has
     become a number of them. smoothing: of the labels. hidden: share of windows that the masked part hides.
-    temperature: of the contrast."""
+    temperature: of the contrast. foreign: share of steps whose tokens are those of a random embedder instead of
+    theta's, as a target's are at first; they train the contrast alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,6 +67,7 @@ class Recipe(BaseModel):
     smoothing: float = Field(default=0.0, ge=0, lt=1)
     hidden: float = Field(default=0.4, gt=0, lt=1)
     temperature: float = Field(default=0.1, gt=0)
+    foreign: float = Field(default=0.0, ge=0, lt=1)
     seed: int = 0
     steps: int | None = Field(default=None, ge=1)
 
@@ -80,6 +82,8 @@ class Recipe(BaseModel):
         axes = {"sequence": 1, "grid": 2}[self.kind]
         if not self.formulas or not self.sizes or any(len(size) != axes for size in self.sizes):
             raise ValueError(f"a {self.kind} recipe names formulas, and sizes of {axes} axes")
+        if self.foreign and not self.objective.contrastive:
+            raise ValueError("steps with a foreign embedder train the contrast, whose weight is 0")
         if self.body.width % self.body.heads:
             raise ValueError(f"width {self.body.width} is not a multiple of {self.body.heads} heads")
         return self
@@ -128,13 +132,14 @@ def asked_recipe(
 
 
 _SEQUENCE: dict[str, Any] = {
-    "kind": "sequence", "sizes": ((128,), (256,)), "classes": 1024, "batch": 32, "rate": 2e-3,
+    "kind": "sequence", "sizes": ((64,), (128,), (256,)), "classes": 1024, "batch": 64, "rate": 2e-3,
+    "objective": {"supervised": 1.0, "contrastive": 1.0}, "foreign": 0.3,
     "formulas": {"chaos": 1.0, "events": 1.0, "kernels": 1.0, "oscillations": 2.0, "prototypes": 2.0,
                  "stochastic": 1.0},
 }  # fmt: skip
 _GRID: dict[str, Any] = {
     "kind": "grid", "sizes": ((16, 16), (24, 24), (32, 32)), "rate": 2e-3, "warmup": 50, "classes": 1000,
-    "objective": {"supervised": 1.0, "masked": 1.0},
+    "objective": {"supervised": 1.0, "contrastive": 1.0}, "foreign": 0.3,
     "formulas": dict.fromkeys(("contours", "flows", "fractals", "strokes", "textures", "waves"), 1.0),
 }  # fmt: skip
 PRESETS: dict[Kind, dict[str, dict[str, Any]]] = {

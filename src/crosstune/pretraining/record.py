@@ -47,11 +47,13 @@ class Curve:
 
 
 def _merge(one: dict[str, float], two: dict[str, float]) -> dict[str, float]:
-    """Two neighbouring stretches as one, in the first's place."""
+    """Two neighbouring stretches as one, in the first's place. A part of the loss that only one of them has keeps its
+    mean there."""
     total = one["count"] + two["count"]
-    for name in one:
+    for name in sorted(one.keys() | two.keys()):
         if name not in ("step", "seconds", "count"):
-            one[name] = (one[name] * one["count"] + two[name] * two["count"]) / total
+            first, second = one.get(name, two.get(name, 0.0)), two.get(name, one.get(name, 0.0))
+            one[name] = (first * one["count"] + second * two["count"]) / total
     one.update(step=two["step"], seconds=two["seconds"], count=total)
     return one
 

@@ -1,28 +1,35 @@
 """What a pretrained body is worth: frozen features and a closed-form head on tasks it has never seen.
 
-Validation rows alone are scored; the tests of the tasks stay closed. The head sees the body's features only, no linear
-part on the raw signal, so that nothing but the body's features is judged.
+The tests of the tasks stay closed: rows that are not of them are divided anew into as many training and validation rows
+as the task has, several times, because single validation parts are too small to tell bodies apart. The head sees the
+body's features only, no linear part on the raw signal, so that nothing but the body's features is judged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from crosstune.assembly import build_model, plan_model, predict
 from crosstune.backbones import Backbone
 from crosstune.benchmarks.contract import get_task
 from crosstune.benchmarks.showcase.common import carve, thin
 from crosstune.data.formulas import Kind
-from crosstune.metrics import get_metric
-from crosstune.nn.embedders import PatchEmbedder
+from crosstune.metrics import Metric, get_metric
+from crosstune.nn.heads import Standardiser
+from crosstune.nn.model import CrossModalModel
+from crosstune.nn.ridge import fit_ridge
 from crosstune.pretraining.photographs import photographs
-from crosstune.records import Dataset
-from crosstune.stages.closed_form import fit_head
+from crosstune.records import FIELD_KINDS, Dataset, Split
+from crosstune.stages.closed_form import fit_head, pooled_features
+from crosstune.stages.start import can_start
 
 SERIES = ("gun-point", "italy-power", "arrow-head", "osu-leaf", "acsf1", "basic-motions", "japanese-vowels",
           "pickup-gesture", "covid", "cardano")  # fmt: skip
@@ -32,18 +39,22 @@ TASKS: dict[Kind, tuple[str, ...]] = {"sequence": SERIES + OTHERS, "grid": GRIDS
 EXTRA: dict[str, Callable[[], Dataset]] = {"photographs": photographs}  # beside the suite
 SHARES = (100, 30, 10)
 MOST_ROWS = 2000
+DRAWS = 12
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A score on the validation rows. error: of classes in [0, 1], or the root mean square error over the target's
-    spread. start: what the embedder started from, "random" or "theta"."""
+    """A score on validation rows. error: of classes in [0, 1], or the root mean square error over the target's spread;
+    mean over ``draws`` divisions of the rows, whose standard deviation is ``spread``. start: what the embedder started
+    from, "random" or "theta"."""
 
     task: str
     share: int
     modality: str
     metric: str
     error: float
+    spread: float
+    draws: int
     start: str
     seed: int
     rows: int
@@ -59,39 +70,82 @@ def prepare(data: Path, tasks: tuple[str, ...] = SERIES + OTHERS) -> None:
             get_task(f"showcase/{name}").generate(data)
 
 
-def parts(data: Path, task: str, share: int) -> tuple[Dataset, Dataset]:
-    """Training and validation rows of a task with a share (per cent) of its training rows."""
+def rows_of(data: Path, task: str) -> tuple[Dataset, Split]:
+    """A task's data and its split, whole."""
     if task in EXTRA:
         whole = EXTRA[task]()
-        split = thin(whole, carve(whole), share)
-        return whole.take(split.train), whole.take(split.validation)
-    name = f"showcase/{task}" + ("" if share == 100 else f"-{share}")
-    loaded = get_task(name).load(data, "clean")
-    return loaded.dataset.take(loaded.split.train), loaded.dataset.take(loaded.split.validation)
+        return whole, carve(whole)
+    loaded = get_task(f"showcase/{task}").load(data, "clean")
+    return loaded.dataset, loaded.split
+
+
+def divisions(dataset: Dataset, split: Split, share: int, draws: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Training rows, of which a share (per cent) is kept, and validation rows. The first is the task's own; the others
+    divide the same rows anew. Test rows are in none."""
+    open_rows = np.concatenate([split.train, split.validation])
+    for draw in range(draws):
+        parts = split
+        if draw:
+            order = np.random.Generator(np.random.PCG64(draw)).permutation(open_rows)
+            train, validation = np.sort(order[: len(split.train)]), np.sort(order[len(split.train) :])
+            parts = replace(split, train=train, validation=validation)
+        thinned = thin(dataset, parts, share)
+        yield thinned.train, thinned.validation
 
 
 def judge(
     backbone: Backbone, data: Path, *, tasks: tuple[str, ...] = SERIES + OTHERS, shares: tuple[int, ...] = SHARES,
-    seeds: tuple[int, ...] = (0, 1), starts: tuple[str, ...] = ("random",),
+    seeds: tuple[int, ...] = (0, 1), starts: tuple[str, ...] = ("random",), draws: int = DRAWS,
 ) -> Iterator[Judgement]:  # fmt: skip
-    """Scores of a frozen backbone, task by task. seeds: of the embedder; starts: "random", and "theta" for series
-    and grids where the backbone's own source embedder can be read as one (seed 0 alone)."""
+    """Scores of a frozen backbone, task by task. seeds: of the embedder; starts: "random", and "theta" (the first seed
+    alone) where the backbone's own source embedder can be read as one. draws: divisions of the rows; fields, whose
+    heads take long, have the task's own alone. Scales of channels are those of all rows but the test's, for every
+    body."""
     rms = backbone.token_rms()
-    like = "grid" if backbone.modality == "image" else backbone.modality
     for task in tasks:
+        dataset, split = rows_of(data, task)
         terms = None if task in EXTRA else get_task(f"showcase/{task}").protocols["clean"]
         metric = get_metric("error" if terms is None else terms.metric)
-        for share in shares:
-            train, validation = parts(data, task, share)
-            for start in starts:
-                if start == "theta" and not (train.modality == like and hasattr(backbone.source, "start")):
-                    continue
-                for seed in seeds if start == "random" else seeds[:1]:
-                    config = plan_model(train, backbone.body, linear_part=False, embedder_seed=seed)
-                    model = build_model(config, backbone.body, train, token_rms=rms)
-                    if start == "theta":
-                        assert isinstance(model.embedder, PatchEmbedder)
-                        backbone.source.start(model.embedder)  # type: ignore[operator]
-                    fit_head(model, train, max_rows=MOST_ROWS, generator=np.random.default_rng(0))
-                    error = metric.score(predict(model, validation), np.asarray(validation.y), validation.units)
-                    yield Judgement(task, share, train.modality, metric.name, float(error), start, seed, len(train))
+        seen = dataset.take(np.sort(np.concatenate([split.train, split.validation])))
+        for start in starts:
+            for seed in seeds if start == "random" else seeds[:1]:
+                config = plan_model(seen, backbone.body, linear_part=False, embedder_seed=seed)
+                model = build_model(config, backbone.body, seen, token_rms=rms).eval()
+                if start == "theta":
+                    if not can_start(backbone, model):
+                        continue
+                    backbone.source.start(model.embedder)  # type: ignore[operator]
+                several = 1 if dataset.kind in FIELD_KINDS else draws
+                features = None if several == 1 else pooled_features(model, dataset, np.arange(len(dataset)))
+                for share in shares:
+                    errors, rows = [], 0
+                    for train, validation in divisions(dataset, split, share, several):
+                        rows = len(train)
+                        if features is None:
+                            errors.append(_fitted(model, dataset, train, validation, metric))
+                        else:
+                            errors.append(_solved(features, dataset, train, validation, metric))
+                    yield Judgement(task, share, dataset.modality, metric.name, float(np.mean(errors)),
+                                    float(np.std(errors)), several, start, seed, rows)  # fmt: skip
+
+
+def _fitted(model: CrossModalModel, data: Dataset, train: np.ndarray, validation: np.ndarray, metric: Metric) -> float:
+    fit_head(model, data.take(train), max_rows=MOST_ROWS, generator=np.random.default_rng(0))
+    part = data.take(validation)
+    return metric.score(predict(model, part), np.asarray(part.y), part.units)
+
+
+def _solved(features: Tensor, data: Dataset, train: np.ndarray, validation: np.ndarray, metric: Metric) -> float:
+    """The same head on features that are there already."""
+    assert data.y is not None
+    scaled = Standardiser(features.shape[1])
+    scaled.fit(features[train])
+    y = torch.from_numpy(np.ascontiguousarray(data.y[train]))
+    classes = data.kind == "classification"
+    assert data.classes is not None or not classes
+    target = F.one_hot(y.long(), len(data.classes or ())).double() if classes else y.double()
+    middle, spread = (0.0, 1.0) if classes else (target.mean(0), target.std(0).clamp_min(1e-12))
+    fit = fit_ridge([scaled(features[train])], (target - middle) / spread, generator=torch.Generator().manual_seed(0))
+    scores = (scaled(features[validation]).double() @ fit.weights[0] + fit.bias) * spread + middle
+    part = data.take(validation)
+    return metric.score(scores.numpy(), np.asarray(part.y), part.units)

@@ -24,6 +24,24 @@ from crosstune.stages.state import State
 SHARE, FEWEST, MOST = 0.125, 48, 512
 
 
+def leave_one_out_error(state: State) -> float:
+    """Of a closed-form head on the embedder as it is now, relative to predicting the mean; the head is left as it
+    was."""
+    model, head = state.model, copy.deepcopy(state.model.head.state_dict())
+    most = int(min(MOST, max(FEWEST, SHARE * state.max_head_rows)))
+    # the same rows for every candidate, and none of the run's own random numbers
+    generator = np.random.Generator(np.random.PCG64(0))
+    if isinstance(model.head, FieldHead):
+        rows = np.sort(generator.permutation(len(state.train))[:most])
+        seed = torch.Generator().manual_seed(0)
+        with solved_on_cpu(model):
+            error = token_error(model, model.head, state.train, rows, seed)
+    else:
+        error = fit_head(model, state.train, max_rows=most, generator=generator).relative_press
+    model.head.load_state_dict(head)
+    return error
+
+
 class Candidates:
     """The best embedder so far. ``seconds``: of the last judgement, so that a stage can leave time for one."""
 
@@ -39,9 +57,8 @@ class Candidates:
         if step in self.judged:
             return self.judged[step]
         started = time.monotonic()
-        model, head = self.state.model, copy.deepcopy(self.state.model.head.state_dict())
-        error = self._error()
-        model.head.load_state_dict(head)
+        model = self.state.model
+        error = leave_one_out_error(self.state)
         if self.best is None or error < self.judged[self.best_step]:
             self.best_step = step
             self.best = {name: value.detach().clone() for name, value in model.embedder.state_dict().items()}
@@ -49,18 +66,6 @@ class Candidates:
         self.seconds = time.monotonic() - started
         self.state.monitor.event("candidate", stage="align", step=step, relative_press=error)
         return error
-
-    def _error(self) -> float:
-        state, model = self.state, self.state.model
-        most = int(min(MOST, max(FEWEST, SHARE * state.max_head_rows)))
-        # the same rows for every candidate, and none of the stage's own random numbers
-        generator = np.random.Generator(np.random.PCG64(0))
-        if not isinstance(model.head, FieldHead):
-            return fit_head(model, state.train, max_rows=most, generator=generator).relative_press
-        rows = np.sort(generator.permutation(len(state.train))[:most])
-        seed = torch.Generator().manual_seed(0)
-        with solved_on_cpu(model):
-            return token_error(model, model.head, state.train, rows, seed)
 
     def affordable(self, remaining: float | None, times: int) -> bool:
         """Whether the time left is enough for so many judgements."""

@@ -40,6 +40,11 @@ class HeadFit:
     rows: int
 
 
+def pooled_features(model: CrossModalModel, data: Dataset, rows: np.ndarray) -> Tensor:
+    """What the head of such a model sees of rows before it standardises it, (n, features)."""
+    return _features(model, data, rows)[0]
+
+
 @torch.no_grad()
 def _features(model: CrossModalModel, data: Dataset, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
     head, pooled, raw = model.head, [], []

@@ -148,4 +148,4 @@ def _solved(features: Tensor, data: Dataset, train: np.ndarray, validation: np.n
     fit = fit_ridge([scaled(features[train])], (target - middle) / spread, generator=torch.Generator().manual_seed(0))
     scores = (scaled(features[validation]).double() @ fit.weights[0] + fit.bias) * spread + middle
     part = data.take(validation)
-    return metric.score(scores.numpy(), np.asarray(part.y), part.units)
+    return metric.score((scores.softmax(1) if classes else scores).numpy(), np.asarray(part.y), part.units)

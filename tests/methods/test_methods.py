@@ -117,7 +117,12 @@ def test_what_each_variant_changes() -> None:
         "mean-match": {"align.fa": "moments", "align.fld": None, "stages": ["align", "fit"]},
         "shuffled": {"weights": "shuffled"},
         "frozen": {"stages": ["fit"], "fit.trainable": "norms"},
-        "scratch": {"stages": ["fit"], "weights": "random", "fit.body_rate": 10 * fit_of(ours).body_rate},
+        "scratch": {
+            "stages": ["fit"],
+            "weights": "random",
+            "start": "random",
+            "fit.body_rate": 10 * fit_of(ours).body_rate,
+        },
     }
 
 
@@ -130,7 +135,9 @@ def _differences(a: Method, b: Method) -> dict[str, Any]:
     for name in names:
         before, after = stage(a, name).model_dump(), stage(b, name).model_dump()
         found |= {f"{name}.{key}": after[key] for key in after if after[key] != before[key]}
-    return found | {key: getattr(b, key) for key in ("weights", "linear_part") if getattr(a, key) != getattr(b, key)}
+    return found | {
+        key: getattr(b, key) for key in ("weights", "linear_part", "start") if getattr(a, key) != getattr(b, key)
+    }
 
 
 @pytest.mark.parametrize("name", ["lora", "linear-probe", "frozen", "scratch"])

@@ -130,6 +130,7 @@ def test_without_minilm_the_pair_is_the_default(monkeypatch: pytest.MonkeyPatch,
     assert default_backbone("grid") == ("tiny-grid" if "tiny-grid" in PAIR else "tiny-sequence")
     series = Dataset(X=np.zeros((4, 1, 16), np.float32), y=np.zeros((4, 1), np.float32), kind="regression")
     assert Request().settled(series).backbone == "tiny-sequence"
+    assert Request(backbone="tiny").settled(series).backbone == "tiny-sequence"
     assert Request(backbone="twin-bert").settled(series).backbone == "twin-bert"
 
 

@@ -273,13 +273,18 @@ def load_backbone(
 def default_backbone(modality: str | None = None) -> str:
     """What is taken when nothing is asked for: MiniLM where its weights are on this machine and whole, else the pair
     that the package carries, ``tiny-grid`` for grids and volumes (modality of the data) and ``tiny-sequence`` for all
-    else. Nothing is downloaded unasked."""
+    else (``embedded_backbone``). Nothing is downloaded unasked."""
     entry = named()["minilm"]
     packaged = _package_folder(entry)
     folders = ([packaged] if packaged else []) + (_cached_folders(entry.repo) if entry.repo else [])
     weights = [folder / "model.safetensors" for folder in folders]
     if any(path.exists() and file_sha256(path) == entry.sha256 for path in weights):
         return entry.name
+    return embedded_backbone(modality)
+
+
+def embedded_backbone(modality: str | None = None) -> str:
+    """Of the pair that the package carries, the one for data of a modality."""
     wanted = "tiny-grid" if modality in ("grid", "volume") else "tiny-sequence"
     return wanted if wanted in named() else "tiny-sequence"
 

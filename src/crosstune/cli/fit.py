@@ -30,8 +30,8 @@ def fit(
     backbone: Annotated[
         str,
         typer.Option(
-            help="A name, a local folder, or a hub id (`crosstune list backbones`); auto: minilm where it is "
-            "installed, else tiny-grid or tiny-sequence."
+            help="A name, a local folder, or a hub id (`crosstune list backbones`); tiny: tiny-grid or tiny-sequence, "
+            "whichever suits the data; auto: minilm where it is installed, else tiny."
         ),
     ] = "auto",
     attention: Annotated[str | None, typer.Option(help="Of decoders: causal (their own) or bidirectional.")] = None,

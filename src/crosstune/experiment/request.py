@@ -35,15 +35,16 @@ class TaskChoice(BaseModel):
 class Request(BaseModel):
     """Everything that decides a run, apart from the data itself.
 
-    backbone: a name, a folder, a hub id, or "auto" (``default_backbone``), which ``settled`` replaces. task: the
-    benchmark task the data are of, None for a user's own file. floors, controls: names, or "auto". tokens: per
-    sample, None = chosen from the shape. loss: of fitting, None = the usual one (the same as ``fit.loss`` in
-    settings). settings: overrides of the method, keys like ``align.steps``. fractions: train, validation, test.
-    proxy: labelled source data: "auto" (by the body's modality), "none", a name, or a path, which is kept absolute
-    so that a run can be resumed from anywhere. threads: of the CPU, None = torch's choice. device: "auto", "cpu",
-    "cuda", "cuda:1" or "mps". processes: that fit one model together, one per device. attention: of decoders, None
-    = the body's own. checkpoint_seconds: how often the state within an arm is kept. only_floors: no model at all, the
-    floors alone in the whole budget. bound: measure the bound beside the method.
+    backbone: a name, a folder, a hub id, or one that ``settled`` replaces: "auto" (``default_backbone``), "tiny"
+    (of the embedded pair, the one for the data). task: the benchmark task the data are of, None for a user's own
+    file. floors, controls: names, or "auto". tokens: per sample, None = chosen from the shape. loss: of fitting,
+    None = the usual one (the same as ``fit.loss`` in settings). settings: overrides of the method, keys like
+    ``align.steps``. fractions: train, validation, test. proxy: labelled source data: "auto" (by the body's
+    modality), "none", a name, or a path, which is kept absolute so that a run can be resumed from anywhere.
+    threads: of the CPU, None = torch's choice. device: "auto", "cpu", "cuda", "cuda:1" or "mps". processes: that
+    fit one model together, one per device. attention: of decoders, None = the body's own. checkpoint_seconds: how
+    often the state within an arm is kept. only_floors: no model at all, the floors alone in the whole budget.
+    bound: measure the bound beside the method.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -116,13 +117,14 @@ class Request(BaseModel):
             control(method, name)
 
     def settled(self, dataset: Dataset) -> Request:
-        """The same with a backbone where "auto" was asked for: MiniLM, or one of the embedded pair by the data. What of
-        ``check`` depends on the backbone is checked now."""
-        from crosstune.backbones.load import default_backbone
+        """The same with a backbone where "auto" or "tiny" was asked for: MiniLM, or one of the embedded pair by the
+        data. What of ``check`` depends on the backbone is checked now."""
+        from crosstune.backbones.load import default_backbone, embedded_backbone
 
-        if self.backbone != "auto":
+        choices = {"auto": default_backbone, "tiny": embedded_backbone}
+        if self.backbone not in choices:
             return self
-        found = self.model_copy(update={"backbone": default_backbone(dataset.modality)})
+        found = self.model_copy(update={"backbone": choices[self.backbone](dataset.modality)})
         found.check()
         return found
 

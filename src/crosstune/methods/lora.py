@@ -8,5 +8,6 @@ METHOD = Method(
     summary="body frozen, low-rank adapters at all its linear maps; embedder and head trained",
     paper="Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022, arXiv 2106.09685",
     stages=(FitConfig(trainable="lora"),),
+    start="best",
     controls=("no-align", "frozen", "scratch"),
 )

@@ -65,9 +65,8 @@ def without_alignment(method: Method) -> Method:
     everything = _trained(method, "all")
     if method.weights != "random":
         return everything
-    return override(
-        everything, {"fit.body_rate": _times(fit_of(method).body_rate, 1 / FASTER), "weights": "pretrained"}
-    )
+    slower = _times(fit_of(method).body_rate, 1 / FASTER)
+    return override(everything, {"fit.body_rate": slower, "weights": "pretrained", "start": "best"})
 
 
 def body_frozen(method: Method) -> Method:
@@ -76,9 +75,11 @@ def body_frozen(method: Method) -> Method:
 
 
 def from_scratch(method: Method) -> Method:
-    """Stage 2 alone, everything trained from random weights, the body faster."""
+    """Stage 2 alone, everything trained from random weights, the body faster; the embedder is random too, for theta is
+    pretrained."""
     plain = _trained(_fitting_only(method), "all")
-    return override(plain, {"fit.body_rate": _times(fit_of(method).body_rate, FASTER), "weights": "random"})
+    faster = _times(fit_of(method).body_rate, FASTER)
+    return override(plain, {"fit.body_rate": faster, "weights": "random", "start": "random"})
 
 
 def weights_shuffled(method: Method) -> Method:

@@ -52,7 +52,7 @@ def run_job(
         folder = _prepared(folder, request)
         record = folder.record()
         if record["status"] != "complete":
-            _prepare_shared(request)
+            _prepare_shared(Request.model_validate(record["request"]))
             execute(folder, notify=notify, load=kept_backbone)
             record = folder.record()
         fitted = any(e["role"] != "floor" or e["status"] == "ok" for e in record["arms"].values())

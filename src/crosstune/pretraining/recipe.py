@@ -132,14 +132,13 @@ def asked_recipe(
 
 
 _SEQUENCE: dict[str, Any] = {
-    "kind": "sequence", "sizes": ((64,), (128,), (256,)), "classes": 1024, "batch": 64, "rate": 2e-3,
-    "objective": {"supervised": 1.0, "contrastive": 1.0}, "foreign": 0.3,
-    "formulas": {"chaos": 1.0, "events": 1.0, "kernels": 1.0, "oscillations": 2.0, "prototypes": 2.0,
-                 "stochastic": 1.0},
+    "kind": "sequence", "sizes": ((64,), (128,), (256,)), "classes": 4096, "batch": 64, "rate": 2e-3,
+    "objective": {"supervised": 1.0, "contrastive": 1.0},
+    "formulas": dict.fromkeys(("chaos", "events", "kernels", "oscillations", "prototypes", "stochastic"), 1.0),
 }  # fmt: skip
 _GRID: dict[str, Any] = {
     "kind": "grid", "sizes": ((16, 16), (24, 24), (32, 32)), "rate": 2e-3, "warmup": 50, "classes": 1000,
-    "objective": {"supervised": 1.0, "contrastive": 1.0}, "foreign": 0.3,
+    "objective": {"supervised": 1.0, "contrastive": 1.0},
     "formulas": dict.fromkeys(("contours", "flows", "fractals", "strokes", "textures", "waves"), 1.0),
 }  # fmt: skip
 PRESETS: dict[Kind, dict[str, dict[str, Any]]] = {

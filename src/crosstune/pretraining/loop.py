@@ -24,7 +24,7 @@ from crosstune.pretraining.stream import CHUNK, Stream
 from crosstune.runs.files import write_bytes, write_json
 from crosstune.seeding import derive_seed
 
-TRIAL = 5  # steps that measure the speed, on a network that is thrown away
+TRIAL = 5  # steps of each size that measure the speed, on a network that is thrown away
 SAVE_SECONDS = 20.0
 
 
@@ -87,16 +87,19 @@ class Trainer:
 
 
 def planned_steps(recipe: Recipe, seconds: float, device: torch.device) -> int:
-    """How many steps fit, by a trial of a few whose network is thrown away; the trial's own time is taken off."""
+    """How many steps fit, by a trial of a few of every size whose network is thrown away; the trial's own time is taken
+    off."""
     started = time.perf_counter()
     trial = Trainer(recipe, device)
-    trial.advance(1000)  # the first draws a chunk and warms up caches
-    before = time.perf_counter()
-    for _ in range(TRIAL):
-        trial.advance(1000)
-    now = time.perf_counter()
-    step = (now - before) / TRIAL + trial.drawing / CHUNK
-    return max(1, int((seconds - (now - started)) / step))
+    trial.advance(1000)  # warms up caches
+    per_round = 0.0  # seconds of one step of every size
+    for chunk in range(len(recipe.sizes)):  # each is of another size; its first step draws the chunk
+        trial.step, drawn, before = chunk * CHUNK, trial.drawing, time.perf_counter()
+        for _ in range(TRIAL):
+            trial.advance(1000)
+        drawn = trial.drawing - drawn
+        per_round += (time.perf_counter() - before - drawn) / TRIAL + drawn / CHUNK
+    return max(1, int((seconds - (time.perf_counter() - started)) * len(recipe.sizes) / per_round))
 
 
 def train(

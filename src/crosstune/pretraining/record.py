@@ -109,8 +109,13 @@ def card(recipe: Recipe, report: dict[str, Any]) -> str:
     families = ", ".join(f"{name} ({share:g})" for name, share in recipe.formulas.items())
     parts = {name: weight for name, weight in recipe.objective.model_dump().items() if weight}
     final = ", ".join(f"{k} {v:.4g}" for k, v in report["final"].items() if k not in ("step", "seconds", "rate"))
+    objective = ", ".join(f"{weight:g} x {name}" for name, weight in parts.items())
+    if recipe.foreign:
+        objective += f"; in {recipe.foreign:.0%} of the steps contrast alone, through random embedders"
     where = report["hardware"]
-    sizes = ", ".join("x".join(str(n) for n in size) for size in recipe.sizes)
+    sizes = ", ".join("x".join(str(n) for n in size) for size in recipe.sizes) + " samples"
+    if recipe.coarse:
+        sizes += f", {recipe.coarse:.0%} of them filled up from 2, 4 or 8 times fewer"
     return f"""---
 license: apache-2.0
 library_name: transformers
@@ -120,8 +125,8 @@ library_name: transformers
 {report["parameters"]:,} parameters in half precision ({report["bytes"]:,} bytes): {recipe.body.layers} layers of width
 {recipe.body.width}. `transformers.AutoModel.from_pretrained` loads it from this folder.
 
-- **Data**: none but formulas: {recipe.classes:,} classes of {families}; signals of {sizes} samples.
-- **Objective**: {", ".join(f"{weight:g} x {name}" for name, weight in parts.items())}.
+- **Data**: none but formulas: {recipe.classes:,} classes of {families}; signals of {sizes}.
+- **Objective**: {objective}.
 - **Training**: {recipe.steps:,} steps of {recipe.batch} signals, seed {recipe.seed}, {report["seconds"]:,.0f} s on
   {where["name"]} ({where["device"]}, {where["threads"]} threads), {report["samples_per_second"]:,.0f} signals per
   second.

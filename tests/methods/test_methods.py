@@ -121,7 +121,7 @@ def test_what_each_variant_changes() -> None:
             "stages": ["fit"],
             "weights": "random",
             "start": "random",
-            "fit.body_rate": 10 * fit_of(ours).body_rate,
+            "fit.body_rate": 5 * fit_of(ours).body_rate,
         },
     }
 

@@ -70,8 +70,8 @@ class FitConfig(StageConfig):
     adapter_alpha: Positive | None = None
     head_init: Literal["ridge", "zero"] = "ridge"
     head_steps: Steps = 0
-    body_rate: NotNegative = 1e-5
-    embedder_rate: NotNegative = 1e-4
+    body_rate: NotNegative = 1e-4
+    embedder_rate: NotNegative = 1e-3
     head_rate: NotNegative = 0.03
     adapter_rate: NotNegative = 3e-4
     layer_decay: Decay = 1.0

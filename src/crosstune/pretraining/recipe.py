@@ -141,7 +141,7 @@ _SEQUENCE: dict[str, Any] = {
 }  # fmt: skip
 _GRID: dict[str, Any] = {
     "kind": "grid", "sizes": ((16, 16), (24, 24), (32, 32)), "rate": 2e-3, "warmup": 50, "classes": 1000,
-    "objective": {"supervised": 1.0, "contrastive": 1.0},
+    "objective": {"supervised": 1.0, "masked": 1.0},
     "formulas": dict.fromkeys(("contours", "flows", "fractals", "strokes", "textures", "waves"), 1.0),
 }  # fmt: skip
 PRESETS: dict[Kind, dict[str, dict[str, Any]]] = {

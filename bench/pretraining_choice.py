@@ -28,9 +28,8 @@ import torch
 from crosstune.backbones import Backbone, load_backbone
 from crosstune.data.formulas import formulas
 from crosstune.floors.runner import run_floors
-from crosstune.metrics import get_metric
 from crosstune.pretraining import preset, train
-from crosstune.pretraining.transfer import SERIES, SHARES, TASKS, divisions, judge, prepare, rows_of
+from crosstune.pretraining.transfer import SERIES, SHARES, TASKS, divisions, judge, metric_of, prepare, rows_of
 
 OUT = Path(__file__).parents[1] / "results" / "pretraining"
 OBJECTIVES: dict[str, dict[str, float]] = {
@@ -95,7 +94,7 @@ def floors_of(data: Path, tasks: tuple[str, ...], draws: int) -> Iterator[dict[s
     """Scores of what a user would otherwise pick, fitted on the same rows."""
     for task in tasks:
         whole, split = rows_of(data, task)
-        metric = get_metric("error" if whole.kind == "classification" else "nrmse")
+        metric = metric_of(task)
         for share in SHARES:
             errors: dict[str, list[float]] = {name: [] for name in FLOORS}
             rows = 0

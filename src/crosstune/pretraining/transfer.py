@@ -79,6 +79,11 @@ def rows_of(data: Path, task: str) -> tuple[Dataset, Split]:
     return loaded.dataset, loaded.split
 
 
+def metric_of(task: str) -> Metric:
+    """What a task is judged by."""
+    return get_metric("error" if task in EXTRA else get_task(f"showcase/{task}").protocols["clean"].metric)
+
+
 def divisions(dataset: Dataset, split: Split, share: int, draws: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Training rows, of which a share (per cent) is kept, and validation rows. The first is the task's own; the others
     divide the same rows anew. Test rows are in none."""
@@ -104,8 +109,7 @@ def judge(
     rms = backbone.token_rms()
     for task in tasks:
         dataset, split = rows_of(data, task)
-        terms = None if task in EXTRA else get_task(f"showcase/{task}").protocols["clean"]
-        metric = get_metric("error" if terms is None else terms.metric)
+        metric = metric_of(task)
         seen = dataset.take(np.sort(np.concatenate([split.train, split.validation])))
         for start in starts:
             for seed in seeds if start == "random" else seeds[:1]:

@@ -24,8 +24,8 @@ from pathlib import Path
 
 from scipy import stats
 
-from crosstune.report.analysis import errors_by_seed
-from crosstune.report.paired import Errors, among, relative, share_of
+from crosstune.report.analysis import among, errors_by_seed
+from crosstune.report.paired import Errors, relative, share_of
 from crosstune.report.relative_words import difference, record
 from crosstune.report.sweep import Record, read_records, write_text
 
@@ -47,6 +47,7 @@ class Entry:
 
     task: str
     share: int
+    modality: str
     contestant: str
     name: str
     error: float
@@ -61,8 +62,9 @@ def entry(task: str, contestant: str, name: str, found: Sequence[Record]) -> Ent
     if len(errors) >= 3:
         half = float(stats.t.ppf(0.975, len(errors) - 1)) * statistics.stdev(errors) / math.sqrt(len(errors))
     seconds = [float(r.seconds) for r in found if r.seconds is not None]
-    return Entry(task, share_of(task), contestant, name, statistics.fmean(errors), half, statistics.fmean(seconds),
-                 len(errors))  # fmt: skip
+    modality = str(found[0].modality)
+    return Entry(task, share_of(task), modality, contestant, name, statistics.fmean(errors), half,
+                 statistics.fmean(seconds), len(errors))  # fmt: skip
 
 
 def entries(records: Iterable[Record]) -> list[Entry]:
@@ -90,9 +92,10 @@ def best_floor(records: Sequence[Record]) -> str | None:
     return min(known, key=lambda name: (known[name], name)) if known else None
 
 
-def summary(made: Sequence[Entry], share: int) -> dict[str, float | int]:
+def summary(made: Sequence[Entry], share: int, modality: str | None = None) -> dict[str, float | int]:
     """Of the pretrained body against the same from scratch, over the tasks of a share."""
-    ours = {e.task: e for e in made if e.contestant == PRETRAINED and e.share == share}
+    wanted = [e for e in made if e.share == share and modality in (None, e.modality)]
+    ours = {e.task: e for e in wanted if e.contestant == PRETRAINED}
     theirs = {e.task: e for e in made if e.contestant == SCRATCH}
     cuts = [1 - ours[t].error / theirs[t].error if theirs[t].error else 0.0 for t in ours]
     return {"tasks": len(cuts), "better": sum(c > 0 for c in cuts), "equal": sum(c == 0 for c in cuts),
@@ -129,13 +132,12 @@ def page(records: Sequence[Record], made: Sequence[Entry], counts: dict[str, set
     lines = [HEAD]
     lines += [f"- `{name}`: models of {min(c):,} to {max(c):,} parameters" for name, c in sorted(counts.items())]
     for share in shares:
-        found = summary(made, share)
-        lines += ["", f"## {share} % of the training rows", ""]
-        lines += ["Pretrained against scratch, same body and time: "
-                  f"lower error on {found['better']} of {found['tasks']} tasks, "
-                  f"equal on {found['equal']}, higher on {found['worse']}; "
-                  f"median cut of the error {100 * found['median_cut']:.0f} %; at most {found['most_seconds']:.0f} s.",
-                  ""]  # fmt: skip
+        lines += ["", f"## {share} % of the training rows", "", "Pretrained against scratch, same body and time:", ""]
+        for modality in (None, *sorted({e.modality for e in made})):
+            found = summary(made, share, modality)
+            lines.append(f"- {modality or 'all'}: lower error on {found['better']} of {found['tasks']} tasks, equal on "
+                         f"{found['equal']}, higher on {found['worse']}; median cut of the error "
+                         f"{100 * found['median_cut']:.0f} %; at most {found['most_seconds']:.0f} s.")  # fmt: skip
         lines += against(records, SCRATCH, [share]) + against(records, LARGE, [share]) + [""]
         lines += ["| task | " + " | ".join((*COMPARED, FLOOR)) + " |", "|---" * 5 + "|"]
         for task in dict.fromkeys(e.task for e in made if e.share == share):

@@ -39,14 +39,14 @@ def test_words_and_pictures_start_no_embedder_of_series(name: str) -> None:
     state = state_of(load_backbone(name), Recorder())
     before = weights(state)
     assert not can_start(state.backbone, state.model)
-    assert start_embedder(state, "theta") == "random"
+    assert start_embedder(state, "theta").embedder == "random"
     assert same(before, weights(state))
 
 
 def test_random_leaves_the_embedder_alone() -> None:
     state = state_of(load_backbone("tiny-sequence"), Recorder())
     before = weights(state)
-    assert start_embedder(state, "random") == "random"
+    assert start_embedder(state, "random").note is None
     assert same(before, weights(state))
 
 
@@ -54,7 +54,7 @@ def test_theta_gives_the_tokens_of_theta() -> None:
     """On standardised series with windows of its own size."""
     backbone = load_backbone("tiny-sequence")
     state = state_of(backbone, Recorder())
-    assert start_embedder(state, "theta") == "theta"
+    assert start_embedder(state, "theta").embedder == "theta"
     x = torch.from_numpy(np.asarray(state.train.X[:4], np.float32))
     with torch.no_grad():
         normal = state.model.normaliser(x)
@@ -78,12 +78,15 @@ def test_best_keeps_the_one_that_the_target_can_be_fitted_on(useless: str) -> No
             for parameter in state.model.embedder.parameters():
                 parameter.zero_()
     before, head = weights(state), {k: v.clone() for k, v in state.model.head.state_dict().items()}
-    kept = start_embedder(state, "best")
+    found = start_embedder(state, "best")
+    kept = found.embedder
     assert kept == ("random" if useless == "theta" else "theta")
     assert same(before, weights(state)) == (kept == "random")
     assert same(head, state.model.head.state_dict())  # judging leaves the head as it was
     event = recorder.of("start")[0]
     assert event["embedder"] == kept
+    assert found.note is not None
+    assert f"{event['press_theta']:.3f} as theta" in found.note
     better, worse = sorted((event["press_random"], event["press_theta"]))
     assert better < 0.9 < worse
 
@@ -91,8 +94,8 @@ def test_best_keeps_the_one_that_the_target_can_be_fitted_on(useless: str) -> No
 def test_a_short_limit_leaves_no_time_to_judge_both() -> None:
     recorder = Recorder()
     state = state_of(load_backbone("tiny-sequence"), recorder)
-    assert start_embedder(state, "best", seconds=1e-3) == "theta"
-    assert "press_theta" not in recorder.of("start")[0]
+    assert start_embedder(state, "best", seconds=1e-3).embedder == "theta"
+    assert recorder.of("start")[0]["press_theta"] is None
     longer = replace(state_of(load_backbone("tiny-sequence"), recorder))
     start_embedder(longer, "best", seconds=1e6)
-    assert "press_theta" in recorder.of("start")[1]
+    assert recorder.of("start")[1]["press_theta"] is not None

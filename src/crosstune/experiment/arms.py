@@ -25,7 +25,7 @@ from crosstune.seeding import Streams
 from crosstune.stages import align, fit, meta, mix, source_head
 from crosstune.stages.align import target_labels
 from crosstune.stages.monitor import Limit, Monitor
-from crosstune.stages.start import start_embedder
+from crosstune.stages.start import Started, start_embedder
 from crosstune.stages.state import SourceBank, SourcePredictor, State
 
 RUNNERS: dict[str, Callable[..., tuple[State, StageReport]]] = {
@@ -151,8 +151,12 @@ def run_arm(
     state = replace(state, labels=labels)
     reports: list[StageReport] = []
     spent = 0.0
-    if not any(folder.has_checkpoint(f"{monitor.prefix}.done-{stage.name}") for stage in arm.method.stages):
-        start_embedder(state, arm.method.start, seconds=arm.seconds)
+    begun = folder.load_checkpoint(f"{monitor.prefix}.start")
+    if begun is None or not any(folder.has_checkpoint(f"{monitor.prefix}.done-{s.name}") for s in arm.method.stages):
+        # again after a kill before the first stage's end: a stage's own checkpoint has the embedder it began with
+        begun = asdict(start_embedder(state, arm.method.start, seconds=arm.seconds))
+        folder.save_checkpoint(f"{monitor.prefix}.start", begun)
+    started_at = Started(**begun)
     for stage in arm.method.stages:
         done = folder.load_checkpoint(f"{monitor.prefix}.done-{stage.name}")
         if done is not None:
@@ -185,7 +189,8 @@ def run_arm(
         "steps": fit_report.steps, "stopped_by": fit_report.stopped_by,
         "parameters": {"total": total, "trained": fit_report.figures.get("trained_parameters", 0)},
         "stages": [r.as_dict() for r in reports],
-        "note": "; ".join(note for r in reports for note in r.notes),
+        "start": asdict(started_at),
+        "note": "; ".join(note for note in (started_at.note, *(n for r in reports for n in r.notes)) if note),
         "selected_score": state.best_score,
     }  # fmt: skip
     assert state.best_score is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from crosstune.backbones import Backbone
@@ -29,13 +30,38 @@ def can_start(backbone: Backbone, model: CrossModalModel) -> bool:
     return {"series": 1, "grid": 2}.get(like) == len(model.embedder.plan.window)
 
 
-def start_embedder(state: State, start: Start, *, seconds: float | None = None) -> str:
-    """Set the embedder in place; gives where it begins, "random" or "theta". It stays at random where theta cannot be
-    read as an embedder of the data. seconds: the arm's limit; "best" is theta where judging a second embedder would
-    take more than a share of it."""
+@dataclass(frozen=True)
+class Started:
+    """Where an embedder began, "random" or "theta", and the leave-one-out errors that decided it, where they were
+    measured (relative to predicting the mean)."""
+
+    embedder: Literal["random", "theta"]
+    press_random: float | None = None
+    press_theta: float | None = None
+
+    @property
+    def note(self) -> str | None:
+        """A sentence for the report; None where there was no choice."""
+        if self.press_random is None or self.press_theta is None:
+            return "the embedder began as the body's own theta" if self.embedder == "theta" else None
+        errors = f"{self.press_theta:.3f} as theta, {self.press_random:.3f} at random"
+        began = "as the body's own theta" if self.embedder == "theta" else "at random"
+        return f"the embedder began {began}: leave-one-out error of the closed-form head {errors}"
+
+
+def start_embedder(state: State, start: Start, *, seconds: float | None = None) -> Started:
+    """Set the embedder in place. It stays at random where theta cannot be read as an embedder of the data. seconds: the
+    arm's limit; "best" is theta where judging a second embedder would take more than a share of it."""
+    found = _start(state, start, seconds)
+    if start != "random" and can_start(state.backbone, state.model):
+        state.monitor.event("start", **asdict(found))
+    return found
+
+
+def _start(state: State, start: Start, seconds: float | None) -> Started:
     model, source = state.model, state.backbone.source
     if start == "random" or not can_start(state.backbone, model):
-        return "random"
+        return Started("random")
     drawn = copy.deepcopy(model.embedder.state_dict())
     if start == "best":
         before = time.monotonic()
@@ -44,11 +70,9 @@ def start_embedder(state: State, start: Start, *, seconds: float | None = None) 
     source.start(model.embedder.to("cpu"))  # type: ignore[operator]
     model.embedder.to(model.device)
     if start == "theta" or (seconds is not None and 2 * spent > SHARE * seconds):
-        state.monitor.event("start", embedder="theta")
-        return "theta"
+        return Started("theta")
     theta_error = leave_one_out_error(state)
-    kept = "theta" if theta_error <= random_error else "random"
-    if kept == "random":
-        model.embedder.load_state_dict(drawn)
-    state.monitor.event("start", embedder=kept, press_random=random_error, press_theta=theta_error)
-    return kept
+    if theta_error <= random_error:
+        return Started("theta", random_error, theta_error)
+    model.embedder.load_state_dict(drawn)
+    return Started("random", random_error, theta_error)

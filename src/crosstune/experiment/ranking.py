@@ -12,10 +12,14 @@ from crosstune.backbones import load_backbone
 from crosstune.data import split
 from crosstune.errors import DataError
 from crosstune.experiment.bounding import measure, target_features, trained_source
+from crosstune.methods import get_method
+from crosstune.metrics import default_metric
 from crosstune.nn.devices import resolve_device
 from crosstune.records import Dataset, Split
 from crosstune.seeding import Streams
 from crosstune.stages.align import target_labels
+from crosstune.stages.start import start_embedder
+from crosstune.stages.state import State
 
 
 def log_evidence(features: np.ndarray, targets: np.ndarray, *, iterations: int = 50) -> float:
@@ -80,6 +84,8 @@ def rank(
     split of a task, else one is carved. proxy: labelled source data, "auto" (by each body's modality), "none", a name
     or a path. device: where the bodies compute.
 
+    Every body is seen through the embedder that a fit by ``recraft`` would begin with.
+
     Gives {"backbones": [...], "correlation": {...}}: per backbone the bound with its terms (nats; lower is better),
     -LEEP (lower is better), LogME and H-score (higher is better), sorted by the bound; and, where ``errors`` of
     fine-tuned models are known for at least three of them, Kendall's rank correlation of each score with the error.
@@ -115,6 +121,10 @@ def _score(
     config = plan_model(train, backbone.body, linear_part=False, embedder_seed=streams.seed_for("embedder") % 2**31)
     model = build_model(config, backbone.body, train, token_rms=backbone.token_rms())
     model.to(backbone.device)
+    assert train.kind is not None
+    # the embedder as a fit would begin with it
+    state = State(model=model, backbone=backbone, train=train, validation=some, metric=default_metric(train.kind))
+    start_embedder(state, get_method("recraft").start)
     bounded: dict[str, Any] = dict.fromkeys(BOUND_KEYS) | {"converged": None, "intervals": {}, "source": None}
     if proxy != "none":
         bank, predictor = trained_source(backbone, proxy, model, train, labels="clusters:40", tau=1.0, seed=seed)

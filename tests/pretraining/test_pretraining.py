@@ -193,16 +193,6 @@ def test_labels_come_in_pairs_only_where_instances_are_compared() -> None:
     assert not torch.equal(labels[::2], labels[1::2])
 
 
-def test_coarse_signals_are_straight_between_fewer_samples() -> None:
-    fine, coarse = (Stream(mini(coarse=share)).batch(0)[0] for share in (0.0, 1.0))
-    assert fine.shape == coarse.shape
-    bend = [
-        float((x[:, :, 2:] - 2 * x[:, :, 1:-1] + x[:, :, :-2]).abs().lt(1e-5).float().mean()) for x in (fine, coarse)
-    ]
-    assert bend[0] < 0.05
-    assert bend[1] > 0.4  # at half the samples every other place has no bend
-
-
 # -- objectives --------------------------------------------------------------------------------------------------
 
 

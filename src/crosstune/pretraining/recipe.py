@@ -48,9 +48,7 @@ class Recipe(BaseModel):
     AdamW at its highest, after ``warmup`` steps; it then falls to zero as a cosine. steps: None until a budget has
     become a number of them. smoothing: of the labels. hidden: share of windows that the masked part hides.
     temperature: of the contrast. foreign: share of steps whose tokens are those of a random embedder instead of
-    theta's, as a target's are at first; they train the contrast alone. coarse: share of the chunks of signals that are
-    drawn at 2, 4 or 8 times fewer samples and filled up by straight lines, as windows of short series are when theta
-    reads them."""
+    theta's, as a target's are at first; they train the contrast alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -70,7 +68,6 @@ class Recipe(BaseModel):
     hidden: float = Field(default=0.4, gt=0, lt=1)
     temperature: float = Field(default=0.1, gt=0)
     foreign: float = Field(default=0.0, ge=0, lt=1)
-    coarse: float = Field(default=0.0, ge=0, le=1)
     seed: int = 0
     steps: int | None = Field(default=None, ge=1)
 
@@ -136,7 +133,7 @@ def asked_recipe(
 
 _SEQUENCE: dict[str, Any] = {
     "kind": "sequence", "sizes": ((64,), (128,), (256,)), "classes": 4096, "batch": 64, "rate": 2e-3,
-    "objective": {"supervised": 1.0, "contrastive": 1.0}, "coarse": 0.5,
+    "objective": {"supervised": 1.0, "contrastive": 1.0},
     "formulas": dict.fromkeys(("chaos", "events", "kernels", "oscillations", "prototypes", "stochastic"), 1.0),
 }  # fmt: skip
 _GRID: dict[str, Any] = {

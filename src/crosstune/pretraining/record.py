@@ -114,8 +114,6 @@ def card(recipe: Recipe, report: dict[str, Any]) -> str:
         objective += f"; in {recipe.foreign:.0%} of the steps contrast alone, through random embedders"
     where = report["hardware"]
     sizes = ", ".join("x".join(str(n) for n in size) for size in recipe.sizes) + " samples"
-    if recipe.coarse:
-        sizes += f", {recipe.coarse:.0%} of them filled up from 2, 4 or 8 times fewer"
     return f"""---
 license: apache-2.0
 library_name: transformers

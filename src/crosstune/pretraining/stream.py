@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from crosstune.data.formulas import mix
 from crosstune.pretraining.recipe import Recipe
 from crosstune.seeding import derive_seed
 
-COARSER = (2, 4, 8)
-FEWEST = 8  # samples along an axis
 CHUNK = 16  # batches drawn at once: flows and maps are integrated together, which is where the time goes
 
 
@@ -48,16 +45,5 @@ class Stream:
         else:
             labels = rng.integers(0, self.recipe.classes, n)
         size = tuple(self.recipe.sizes[chunk % len(self.recipe.sizes)])
-        drawn = size
-        if self.recipe.coarse and rng.random() < self.recipe.coarse:
-            factor = int(rng.choice(COARSER))
-            drawn = tuple(max(FEWEST, n // factor) for n in size)
-        x = self.formula.sample(self.parameters, labels, seed, drawn)
-        self._x = x if drawn == size else _filled(x, size)
+        self._x = self.formula.sample(self.parameters, labels, seed, size)
         self._labels, self._chunk = labels, chunk
-
-
-def _filled(x: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Signals (n, C, *drawn) at more samples, by straight lines between those there are."""
-    mode = {1: "linear", 2: "bilinear"}[len(size)]
-    return F.interpolate(torch.from_numpy(x), size=size, mode=mode, align_corners=True).numpy()

@@ -1,9 +1,10 @@
 """What the embedded pair is worth in whole runs: task by task against the same body from scratch, MiniLM and the best
 floor.
 
-    crosstune bench run showcase --methods recraft,scratch,linear,nearest,boosting,minirocket --backbones tiny,minilm \\
-        --seeds 3 --budget 15s --workers 2 -o SWEEP
-    python bench/embedded_pair.py SWEEP [SWEEP2 ...]
+    crosstune bench run showcase --methods recraft,scratch --backbones tiny --seeds 3 --budget 10s -o A
+    crosstune bench run showcase --methods recraft --backbones minilm --seeds 3 --budget 10s -o B
+    crosstune bench run showcase --methods linear,nearest,boosting,minirocket --seeds 1 --budget 10s -o C
+    python bench/embedded_pair.py A B C
 
 Errors of the test, mean over seeds with the half range of its 95 % interval (Student); of fields relative root mean
 square errors. The best floor of a task is the one with the lowest error on validation, mean over seeds. Seconds: of

@@ -26,7 +26,7 @@ from pathlib import Path
 from scipy import stats
 
 from crosstune.report.analysis import among, errors_by_seed
-from crosstune.report.paired import Errors, relative, share_of
+from crosstune.report.paired import relative, share_of
 from crosstune.report.relative_words import difference, record
 from crosstune.report.sweep import Record, read_records, write_text
 
@@ -105,7 +105,7 @@ def summary(made: Sequence[Entry], share: int, modality: str | None = None) -> d
 
 
 def parameters(folder: Path) -> dict[str, set[int]]:
-    """Contestant -> numbers of parameters of its models, from the runs."""
+    """Backbone -> numbers of parameters of its models, from the runs."""
     found: dict[str, set[int]] = {}
     for run in folder.glob("jobs/*/run.json"):
         held = json.loads(run.read_text())
@@ -116,16 +116,11 @@ def parameters(folder: Path) -> dict[str, set[int]]:
     return found
 
 
-def against(records: Sequence[Record], other: str, shares: Iterable[int]) -> list[str]:
-    kept = [r for r in records if r.primary and r.split == "test"]
-    errors: dict[str, Errors] = errors_by_seed(kept)  # type: ignore[assignment]
-    lines = []
-    for share in shares:
-        tasks = [t for t in errors.get(PRETRAINED, {}) if share_of(t) == share]
-        found = relative(PRETRAINED, among(errors, PRETRAINED, tasks), other, among(errors, other, tasks))
-        if found.tasks:
-            lines.append(f"- {share} % of the rows, against {other}: {difference(found)}; {record(found)}.")
-    return lines
+def against(records: Sequence[Record], other: str, share: int) -> str:
+    errors = errors_by_seed(r for r in records if r.primary and r.split == "test")
+    tasks = [t for t in errors.get(PRETRAINED, {}) if share_of(t) == share]
+    found = relative(PRETRAINED, among(errors, PRETRAINED, tasks), other, among(errors, other, tasks))
+    return f"- {share} % of the rows, against {other}: {difference(found)}; {record(found)}."
 
 
 def page(records: Sequence[Record], made: Sequence[Entry], counts: dict[str, set[int]]) -> str:
@@ -139,7 +134,7 @@ def page(records: Sequence[Record], made: Sequence[Entry], counts: dict[str, set
             lines.append(f"- {modality or 'all'}: lower error on {found['better']} of {found['tasks']} tasks, equal on "
                          f"{found['equal']}, higher on {found['worse']}; median cut of the error "
                          f"{100 * found['median_cut']:.0f} %; at most {found['most_seconds']:.0f} s.")  # fmt: skip
-        lines += against(records, SCRATCH, [share]) + against(records, LARGE, [share]) + [""]
+        lines += [against(records, SCRATCH, share), against(records, LARGE, share), ""]
         lines += ["| task | " + " | ".join((*COMPARED, FLOOR)) + " |", "|---" * 5 + "|"]
         for task in dict.fromkeys(e.task for e in made if e.share == share):
             cells = [

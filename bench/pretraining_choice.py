@@ -63,8 +63,7 @@ def candidates(asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]
         yield "all families", {"formulas": dict.fromkeys(known, 1.0)}
     elif asked.stage == "objectives":
         for name, weights in OBJECTIVES.items():
-            changes: dict[str, Any] = {} if weights.get("contrastive") else {"foreign": 0.0}
-            yield f"{tag}, {name}", {"formulas": chosen, "objective": weights, **changes}
+            yield f"{tag}, {name}", {"formulas": chosen, "objective": weights}
     elif asked.stage == "foreign":
         for share in (0.0, 0.3, 0.6):
             yield f"{tag}, foreign {share:g}", {"formulas": chosen, "objective": objective, "foreign": share}

@@ -152,11 +152,12 @@ def run_arm(
     reports: list[StageReport] = []
     spent = 0.0
     begun = folder.load_checkpoint(f"{monitor.prefix}.start")
-    if begun is None or not any(folder.has_checkpoint(f"{monitor.prefix}.done-{s.name}") for s in arm.method.stages):
-        # again after a kill before the first stage's end: a stage's own checkpoint has the embedder it began with
-        begun = asdict(start_embedder(state, arm.method.start, seconds=arm.seconds))
-        folder.save_checkpoint(f"{monitor.prefix}.start", begun)
-    started_at = Started(**begun)
+    if begun is None:
+        started_at = start_embedder(state, arm.method.start, seconds=arm.seconds)
+        folder.save_checkpoint(f"{monitor.prefix}.start", asdict(started_at) | {"weights": model.embedder.state_dict()})
+    else:
+        model.embedder.load_state_dict(begun.pop("weights"))
+        started_at = Started(**begun)
     for stage in arm.method.stages:
         done = folder.load_checkpoint(f"{monitor.prefix}.done-{stage.name}")
         if done is not None:

@@ -67,8 +67,9 @@ def _start(state: State, start: Start, seconds: float | None) -> Started:
         before = time.monotonic()
         random_error = leave_one_out_error(state)
         spent = time.monotonic() - before
-    source.start(model.embedder.to("cpu"))  # type: ignore[operator]
-    model.embedder.to(model.device)
+    device = model.device  # before the embedder leaves it
+    copy.deepcopy(source).to("cpu").start(model.embedder.to("cpu"))  # type: ignore[operator]
+    model.embedder.to(device)
     if start == "theta" or (seconds is not None and 2 * spent > SHARE * seconds):
         return Started("theta")
     theta_error = leave_one_out_error(state)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from crosstune.assembly import build_model, plan_model, predict
@@ -23,12 +22,11 @@ from crosstune.benchmarks.contract import get_task
 from crosstune.benchmarks.showcase.common import carve, thin
 from crosstune.data.formulas import Kind
 from crosstune.metrics import Metric, get_metric
-from crosstune.nn.heads import Standardiser
+from crosstune.nn.heads import PooledHead
 from crosstune.nn.model import CrossModalModel
-from crosstune.nn.ridge import fit_ridge
 from crosstune.pretraining.photographs import photographs
 from crosstune.records import FIELD_KINDS, Dataset, Split
-from crosstune.stages.closed_form import fit_head, pooled_features
+from crosstune.stages.closed_form import fit_head, fit_head_on_features, pooled_features
 from crosstune.stages.start import can_start
 
 SERIES = ("gun-point", "italy-power", "arrow-head", "osu-leaf", "acsf1", "basic-motions", "japanese-vowels",
@@ -128,7 +126,7 @@ def judge(
                         if features is None:
                             errors.append(_fitted(model, dataset, train, validation, metric))
                         else:
-                            errors.append(_solved(features, dataset, train, validation, metric))
+                            errors.append(_solved(model, features, dataset, train, validation, metric))
                     yield Judgement(task, share, dataset.modality, metric.name, float(np.mean(errors)),
                                     float(np.std(errors)), several, start, seed, rows)  # fmt: skip
 
@@ -139,17 +137,13 @@ def _fitted(model: CrossModalModel, data: Dataset, train: np.ndarray, validation
     return metric.score(predict(model, part), np.asarray(part.y), part.units)
 
 
-def _solved(features: Tensor, data: Dataset, train: np.ndarray, validation: np.ndarray, metric: Metric) -> float:
-    """The same head on features that are there already."""
-    assert data.y is not None
-    scaled = Standardiser(features.shape[1])
-    scaled.fit(features[train])
-    y = torch.from_numpy(np.ascontiguousarray(data.y[train]))
-    classes = data.kind == "classification"
-    assert data.classes is not None or not classes
-    target = F.one_hot(y.long(), len(data.classes or ())).double() if classes else y.double()
-    middle, spread = (0.0, 1.0) if classes else (target.mean(0), target.std(0).clamp_min(1e-12))
-    fit = fit_ridge([scaled(features[train])], (target - middle) / spread, generator=torch.Generator().manual_seed(0))
-    scores = (scaled(features[validation]).double() @ fit.weights[0] + fit.bias) * spread + middle
+@torch.no_grad()
+def _solved(
+    model: CrossModalModel, features: Tensor, data: Dataset, train: np.ndarray, validation: np.ndarray, metric: Metric
+) -> float:
+    """The same from features that are there already."""
+    assert isinstance(model.head, PooledHead)
+    fit_head_on_features(model, features[train], data.take(train))
+    outputs = model.head.linear(model.head.features(features[validation]))
     part = data.take(validation)
-    return metric.score((scores.softmax(1) if classes else scores).numpy(), np.asarray(part.y), part.units)
+    return metric.score(model.canonical(outputs).numpy(), np.asarray(part.y), part.units)

@@ -100,6 +100,22 @@ def _fit_pooled(
     model: CrossModalModel, head: PooledHead, data: Dataset, rows: np.ndarray, seed: torch.Generator, setting: Setting
 ) -> HeadFit:
     pooled, raw = _features(model, data, rows)
+    return _solve(model, head, pooled, raw, data, rows, seed, setting)
+
+
+def fit_head_on_features(model: CrossModalModel, features: Tensor, data: Dataset) -> HeadFit:
+    """As ``fit_head`` on all rows of data, from their ``pooled_features`` (n, features); for models without a linear
+    part."""
+    head, rows, seed = model.head, np.arange(len(data)), torch.Generator().manual_seed(0)
+    assert isinstance(head, PooledHead)
+    with solved_on_cpu(model):
+        return _solve(model, head, features, None, data, rows, seed, UNWEIGHTED)
+
+
+def _solve(
+    model: CrossModalModel, head: PooledHead, pooled: Tensor, raw: Tensor | None, data: Dataset, rows: np.ndarray,
+    seed: torch.Generator, setting: Setting,
+) -> HeadFit:  # fmt: skip
     head.features.fit(pooled)
     blocks = [head.features(pooled)]
     mixes: list[tuple[float, ...]] = [(1.0,)]

@@ -1,13 +1,14 @@
-"""The settings of recraft, chosen on validation: variants that differ from the defaults in one thing, and their log.
+"""The settings of a method, chosen on validation: variants that differ from its defaults in one thing, and their log.
 
     python bench/choose_defaults.py runs/defaults                          every variant below, resumable
     python bench/choose_defaults.py runs/defaults --only means,leep --tasks digits,gun-point-10 --seeds 2 --budget 20s
     python bench/choose_defaults.py runs/defaults --table mine.toml        variants of your own
+    python bench/choose_defaults.py runs/orca --method orca                those of another method
     python bench/choose_defaults.py runs/defaults --log-only               no runs, the log alone
 
 A table of your own has a section per variant, ``[means]`` with lines like ``"align.space" = "means"``; a section
 [default] is not needed. Every variant is a sweep of its own, OUT/NAME, through ``crosstune bench run --no-reveal``,
-on the same tasks, seeds and budget; the same command goes on after a kill. The log (results/choose_defaults.csv and
+on the same tasks, seeds and budget; the same command goes on after a kill. The log (results/defaults/METHOD.csv and
 .md) gives per variant its average rank and the relative difference of its validation error to the default's, paired
 by task and seed, with its interval. The test is never opened: a folder in which it was is refused, before and after
 every sweep.
@@ -40,22 +41,18 @@ from crosstune.report.sweep import NAME, Record, errors_of, read_records, table_
 from crosstune.report.templating import escape_markdown as md
 from crosstune.report.words import seconds
 
-LOG = Path(__file__).parents[1] / "results" / "choose_defaults"
+LOGS = Path(__file__).parents[1] / "results" / "defaults"
 DEFAULT = "default"
-VARIANTS: dict[str, dict[str, Any]] = {
-    DEFAULT: {},
+RECRAFT: dict[str, dict[str, Any]] = {
     # where feature alignment compares
     "means": {"align.space": "means"},
     "hidden": {"align.space": "hidden"},
     # how
     "sliced": {"align.fa": "sliced"},
-    "sinkhorn": {"align.fa": "sinkhorn"},
+    "otdd": {"align.fa": "otdd", "align.space": "means"},
     "source-points-512": {"align.source_points": 512},
-    "source-points-1024": {"align.source_points": 1024},
     "align-steps-20": {"align.steps": 20},
     "align-steps-150": {"align.steps": 150},
-    "align-rate-0.001": {"align.learning_rate": 0.001},
-    "align-rate-0.01": {"align.learning_rate": 0.01},
     "align-keep-last": {"align.keep": "last"},
     # how alignment and distortion take turns
     "joint": {"align.schedule": "joint"},
@@ -65,28 +62,58 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no-fld": {"align.fld": "none"},
     "conditional": {"align.fld": "conditional"},
     "leep": {"align.fld": "leep"},
-    "lambda-0.1": {"align.weight": 0.1},
     "lambda-0.3": {"align.weight": 0.3},
     "lambda-3": {"align.weight": 3.0},
     # source labels
     "clusters-10": {"source_head.labels": "clusters:10"},
     "clusters-100": {"source_head.labels": "clusters:100"},
     "proxy-classes": {"source_head.labels": "classes"},
+    # where the embedder begins
+    "start-random": {"start": "random"},
+    "start-theta": {"start": "theta"},
     # what trains
     "norms": {"fit.trainable": "norms"},
     "head": {"fit.trainable": "head"},
     "last-2": {"fit.trainable": "last:2"},
     "lora": {"fit.trainable": "lora"},
     # how fast
-    "body-rate-3e-6": {"fit.body_rate": 3e-6},
     "body-rate-3e-5": {"fit.body_rate": 3e-5},
-    "embedder-rate-1e-3": {"fit.embedder_rate": 1e-3},
-    "head-rate-0.01": {"fit.head_rate": 0.01},
+    "body-rate-4e-4": {"fit.body_rate": 4e-4},
+    "embedder-rate-3e-4": {"fit.embedder_rate": 3e-4},
+    "embedder-rate-3e-3": {"fit.embedder_rate": 3e-3},
     "head-rate-0.1": {"fit.head_rate": 0.1},
     # where the head begins, and what stands beside the body
-    "zero-head": {"fit.head_init": "zero"},
+    "zero-head": {"fit.head_init": "zero", "fit.head_rate": 5.0},
     "no-linear-part": {"linear_part": False},
 }
+PLAIN: dict[str, dict[str, Any]] = {
+    "body-rate-5e-5": {"fit.body_rate": 5e-5},
+    "embedder-rate-3e-3": {"fit.embedder_rate": 3e-3},
+}
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "recraft": RECRAFT,
+    "finetune": PLAIN,
+    "orca": {
+        "align-steps-20": {"align.steps": 20},
+        "align-steps-150": {"align.steps": 150},
+        },
+    "pare": {
+        "mix-body-rate-2e-4": {"mix.body_rate": 2e-4},
+        "mix-share-0.25": {"mix.share": 0.25},
+        "mix-start-0.4": {"mix.start": 0.4},
+    },
+    "mona": {
+        "inner-rate-3e-4": {"meta.inner_rate": 3e-4},
+        "meta-rate-0.0003": {"meta.learning_rate": 0.0003},
+        "meta-steps-20": {"meta.steps": 20},
+    },
+    "recraft-reference": {
+        "plain-rates": {"fit.body_rate": 2e-4, "fit.embedder_rate": 1e-3, "fit.head_rate": 5.0},
+        "plain-rates-no-dropout": {
+            "fit.body_rate": 2e-4, "fit.embedder_rate": 1e-3, "fit.head_rate": 5.0, "fit.dropout": False,
+        },
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,9 +131,9 @@ class Row:
     failed: int
 
 
-def chosen(table: Path | None, only: str | None) -> dict[str, dict[str, Any]]:
+def chosen(method: str, table: Path | None, only: str | None) -> dict[str, dict[str, Any]]:
     """Variants by name, the default first. UsageError for names or settings that are not there."""
-    known = VARIANTS
+    known = {DEFAULT: {}} | VARIANTS.get(method, {})
     if table is not None:
         try:
             read = tomllib.loads(table.read_text(encoding="utf-8"))
@@ -132,8 +159,8 @@ def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def check(variants: Mapping[str, Mapping[str, Any]]) -> None:
-    """ConfigError, naming the variant, for settings that recraft does not have: before anything runs."""
+def check(method: str, variants: Mapping[str, Mapping[str, Any]]) -> None:
+    """ConfigError, naming the variant, for settings that the method does not have: before anything runs."""
     from crosstune.errors import ConfigError
     from crosstune.methods import get_method
     from crosstune.methods.contract import override
@@ -141,7 +168,7 @@ def check(variants: Mapping[str, Mapping[str, Any]]) -> None:
     problems = []
     for name, settings in variants.items():
         try:
-            override(get_method("recraft"), dict(settings))
+            override(get_method(method), dict(settings))
         except ConfigError as problem:
             problems.append(f"{name}: {problem.problem}")
     if problems:
@@ -161,7 +188,7 @@ def refuse_opened(folder: Path) -> None:
 
 def command(options: argparse.Namespace, out: Path, name: str, settings: Mapping[str, Any]) -> list[str]:
     """The sweep of one variant. Data are generated with the default, and the others read them there."""
-    words = ["bench", "run", options.suite, "--methods", "recraft", "--no-reveal", "--protocol", "clean",
+    words = ["bench", "run", options.suite, "--methods", options.method, "--no-reveal", "--protocol", "clean",
              "--scale", options.scale, "--backbones", options.backbone, "--workers", str(options.workers),
              "--threads", str(options.threads), "--device", options.device]  # fmt: skip
     for flag in ("tasks", "seeds", "budget", "limit"):
@@ -197,13 +224,13 @@ def run_all(options: argparse.Namespace, variants: Mapping[str, Mapping[str, Any
             print(f"{name}: exit code {done}, left out", file=sys.stderr, flush=True)
 
 
-def records_of(out: Path, name: str, settings: Mapping[str, Any]) -> list[Record]:
+def records_of(out: Path, method: str, name: str, settings: Mapping[str, Any]) -> list[Record]:
     """The validation records of a variant under its name. UsageError for records of other settings, or of several
     budgets."""
     refuse_opened(out / name)
     if not (out / name / NAME).is_file():
         return []
-    found = [r for r in read_records(out / name) if r.method == "recraft" and r.protocol == "clean"]
+    found = [r for r in read_records(out / name) if r.method == method and r.protocol == "clean"]
     if any((r.settings or {}) != dict(settings) for r in found):
         raise UsageError(
             f"{out / name} was run with other settings than {dict(settings)}", fix="remove it, or rename the variant"
@@ -213,9 +240,9 @@ def records_of(out: Path, name: str, settings: Mapping[str, Any]) -> list[Record
     return [replace(r, method=name, backbone=None) for r in found]
 
 
-def rows_of(out: Path, variants: Mapping[str, Mapping[str, Any]]) -> tuple[list[Row], list[Record]]:
+def rows_of(out: Path, method: str, variants: Mapping[str, Mapping[str, Any]]) -> tuple[list[Row], list[Record]]:
     """The log's rows, the best average rank first, and the records they are from."""
-    every = [r for name, settings in variants.items() for r in records_of(out, name, settings)]
+    every = [r for name, settings in variants.items() for r in records_of(out, method, name, settings)]
     scored = [r for r in every if r.primary and r.split == "validation"]
     assert not any(r.split == "test" for r in every), "the test must stay sealed"
     if not any(r.method == DEFAULT for r in scored):
@@ -266,11 +293,11 @@ def as_csv(rows: Sequence[Row]) -> str:
     return out.getvalue()
 
 
-def as_markdown(rows: Sequence[Row], records: Sequence[Record], words: str) -> str:
+def as_markdown(method: str, rows: Sequence[Row], records: Sequence[Record], words: str) -> str:
     tasks = sorted({r.task for r in records})
     seeds, budgets = len({r.seed for r in records}), ", ".join(sorted({str(r.budget) for r in records}))
     lines = [
-        "# Settings of recraft, compared on validation", "",
+        f"# Settings of {method}, compared on validation", "",
         f"Written by `bench/choose_defaults.py`; the test was not opened. {len(tasks)} tasks, {seeds} seeds, budget "
         f"per job {budgets}. Validation also selects checkpoints, and the best of many looks better than it is: this "
         "chooses settings, it does not measure them.", "",
@@ -299,8 +326,9 @@ def _said(settings: Mapping[str, Any]) -> str:
     )
 
 
-def write_log(rows: Sequence[Row], records: Sequence[Record], log: Path, words: str) -> None:
-    texts = {log.with_suffix(".csv"): as_csv(rows), log.with_suffix(".md"): as_markdown(rows, records, words)}
+def write_log(method: str, rows: Sequence[Row], records: Sequence[Record], log: Path, words: str) -> None:
+    texts = {log.with_suffix(".csv"): as_csv(rows), log.with_suffix(".md"): as_markdown(method, rows, records, words)}
+    log.parent.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
         write_text(path, text)
         print(f"written  {path}", file=sys.stderr)
@@ -309,6 +337,7 @@ def write_log(rows: Sequence[Row], records: Sequence[Record], log: Path, words: 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", help="folder of the sweeps, one per variant")
+    parser.add_argument("--method", default="recraft")
     parser.add_argument("--table", type=Path, help="TOML table of variants; those of this file otherwise")
     parser.add_argument("--only", help="names of variants, comma-separated; the default always runs")
     parser.add_argument("--suite", default="showcase")
@@ -323,7 +352,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--retry", action="store_true", help="do jobs that failed again")
-    parser.add_argument("--log", type=Path, default=LOG, help="where the log goes, without .csv and .md")
+    parser.add_argument("--log", type=Path, help="where the log goes, without .csv and .md")
     parser.add_argument("--log-only", action="store_true", help="run nothing, write the log of what is there")
     parser.add_argument("--list", action="store_true", help="print the variants and end")
     return parser.parse_args(arguments)
@@ -332,14 +361,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     try:
-        variants = chosen(options.table, options.only)
+        variants = chosen(options.method, options.table, options.only)
         if options.list:
             print("\n".join(f"{name:22} {_said(settings)}" for name, settings in variants.items()))
             return 0
         if not options.log_only:
-            check(variants)
+            check(options.method, variants)
             run_all(options, variants)
-        rows, records = rows_of(Path(options.out), variants)
+        rows, records = rows_of(Path(options.out), options.method, variants)
     except CrosstuneError as problem:
         print(problem, file=sys.stderr)
         return problem.exit_code
@@ -348,10 +377,10 @@ def main(arguments: Sequence[str]) -> int:
         return 130
     words = ["python", "bench/choose_defaults.py", Path(options.out).name]
     words += ["--table", options.table.name] if options.table else []
-    for flag in ("only", "suite", "tasks", "scale", "seeds", "budget", "limit", "backbone"):
+    for flag in ("method", "only", "suite", "tasks", "scale", "seeds", "budget", "limit", "backbone"):
         value = getattr(options, flag)
         words += [f"--{flag}", value] if value and value != parse(["x"]).__dict__[flag] else []
-    write_log(rows, records, options.log, " ".join(words))
+    write_log(options.method, rows, records, options.log or LOGS / options.method, " ".join(words))
     return 0
 
 

@@ -192,6 +192,25 @@ def test_a_term_left_out_never_appears(options: dict[str, Any], term: str) -> No
     assert {t for step in recorder.of("step") for t in ("fa", "fld") if t in step} == {term}
 
 
+class Hurried(Recorder):
+    """A stage whose time is over after ten steps: each takes a tenth of it."""
+
+    def progress(self, step: int) -> float:
+        return step / 10
+
+    def remaining(self) -> float:
+        return 1e9
+
+
+def test_distortion_keeps_its_share_where_time_ends_first() -> None:
+    made = replace(state(predictor=True), monitor=Hurried())
+    _, report, recorder = run(made=made, steps=60, distortion_steps=15, keep="best")
+    active = ["+".join(term for term in ("fa", "fld") if term in step) for step in recorder.of("step")]
+    assert active == ["fa"] * 8 + ["fld"] * 2
+    assert report.stopped_by == "budget"
+    assert [event["step"] for event in recorder.of("candidate")] == [0, 4, 8, 10]
+
+
 def test_the_joint_loss_is_the_weighted_sum() -> None:
     _, _, recorder = run(schedule="joint", weight=0.3)
     for step in recorder.of("step"):

@@ -7,6 +7,7 @@ and the source predictor are frozen: only phi's parameters are given to the opti
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from typing import Any, Literal
@@ -185,8 +186,9 @@ class _Problem:
         return out
 
 
-def _terms(config: AlignConfig, step: int, total: int) -> tuple[Term, ...]:
-    """Which terms are active at a step."""
+def _terms(config: AlignConfig, step: int, used: float, total: int) -> tuple[Term, ...]:
+    """Which terms are active at a step. used: share of the stage's steps or time, 0 to 1: where time ends before steps
+    do, FLD keeps its share of it."""
     wanted: list[Term] = []
     if config.fa is not None:
         wanted.append("fa")
@@ -196,7 +198,7 @@ def _terms(config: AlignConfig, step: int, total: int) -> tuple[Term, ...]:
         return tuple(wanted)
     if config.schedule == "alternating":
         return ("fa",) if step % 2 == 0 else ("fld",)
-    if step < config.steps:
+    if used < config.steps / total:
         return ("fa",)
     return ("fld",) if config.schedule == "sequential" else ("fa", "fld")
 
@@ -209,10 +211,10 @@ def _total_steps(config: AlignConfig) -> int:
     return config.steps + config.distortion_steps
 
 
-def _milestones(config: AlignConfig, total: int) -> set[int]:
-    """Steps after which the embedder is judged."""
-    aligned = config.steps if config.fa is not None else total
-    return {aligned // 2, aligned} - {0}
+def _milestones(config: AlignConfig, total: int) -> tuple[float, ...]:
+    """Shares of the stage after which the embedder is judged: half and all of FA."""
+    aligned = min(config.steps, total) if config.fa is not None else total
+    return tuple(step / total for step in (aligned // 2, aligned) if step)
 
 
 @torch.no_grad()
@@ -281,6 +283,9 @@ def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, 
         if candidates is not None:
             candidates.judge(0)
 
+    milestones = _milestones(config, total)
+    passed = sum(monitor.progress(step) >= mark for mark in milestones)
+
     def save() -> dict[str, Any]:
         return pack(
             step, monitor.elapsed(), streams, embedder=model.embedder.state_dict(), optimiser=optimiser.state_dict(),
@@ -290,11 +295,12 @@ def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, 
 
     stopped = "steps"
     while step < total:
-        if monitor.progress(step) >= 1 or not (candidates is None or candidates.affordable(monitor.remaining(), 1)):
+        used = monitor.progress(step)
+        if used >= 1 or not (candidates is None or candidates.affordable(monitor.remaining(), 1)):
             stopped = "steps" if step >= total else "budget"
             break
-        terms = _terms(config, step, total)
-        if config.schedule == "constrained" and step == config.steps:
+        terms = _terms(config, step, used, total)
+        if config.schedule == "constrained" and len(terms) == 2 and math.isnan(reference):
             reference = _measure(problem, fixed).get("fa", float("nan"))
         values = problem.losses(problem.rows(), terms)
         loss = _objective(values, config, reference)
@@ -312,9 +318,10 @@ def run(state: State, config: AlignConfig, *, streams: Streams) -> tuple[State, 
             **{k: float(v.detach()) for k, v in values.items()},
         )
         step += 1
+        before_it, passed = passed, sum(monitor.progress(step) >= mark for mark in milestones)
         if (
             candidates is not None
-            and step in _milestones(config, total)
+            and passed > before_it
             and candidates.affordable(monitor.remaining(), 2)  # the last one must be judged too
         ):
             candidates.judge(step)

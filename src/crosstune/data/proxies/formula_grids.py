@@ -10,7 +10,7 @@ from crosstune.errors import UsageError
 from crosstune.seeding import derive_seed
 
 FAMILIES = ("contours", "flows", "fractals", "strokes", "textures", "waves")
-CLASSES = 1000
+CLASSES = 128  # 16 rows each of 2,048: a class must be seen more than once to be learnt
 SMALLEST, LARGEST = 8, 1024  # pixels
 RANGE = 3.0  # spreads around zero that the brightness of a picture covers
 

@@ -10,7 +10,7 @@ from crosstune.errors import UsageError
 from crosstune.seeding import derive_seed
 
 FAMILIES = ("chaos", "events", "kernels", "oscillations", "prototypes", "stochastic")
-CLASSES = 1024
+CLASSES = 128  # 16 rows each of 2,048: a class must be seen more than once to be learnt
 SHORTEST, LONGEST = 16, 8192  # samples
 DEFAULT_LENGTH = 256
 

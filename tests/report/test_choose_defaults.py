@@ -1,4 +1,4 @@
-"""The script that chooses settings: its variants exist in their methods, its log is of validation, the test stays shut."""
+"""The script that chooses settings: its variants exist, its log is of validation, the test stays shut."""
 
 from __future__ import annotations
 

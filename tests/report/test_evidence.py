@@ -180,6 +180,22 @@ def test_the_lines_set_beforehand(tmp_path: Path) -> None:
     assert "lower error on 6 of 8 tasks (75 %)" in page(gather([str(tmp_path / "6")]))
 
 
+def test_every_contestant_stands_against_recraft_and_the_part_that_matters_most_is_named(tmp_path: Path) -> None:
+    found = gathered(tmp_path)
+    against = found.cases[0].against
+    assert [each.found.b.partition(" (")[0] for each in against] == [
+        "scratch", "shuffled", "best floor", "finetune", "no-align", "mean-match", "no-distortion",
+    ]  # fmt: skip
+    assert all(each.found.p <= each.holm <= 1 for each in against)
+    assert against[0].holm == pytest.approx(7 * against[0].found.p)
+    text = page(found)
+    assert "with a part taken out scratch differs most: RECRAFT's error is lower by 4" in text
+    assert "Not told apart from RECRAFT: no-distortion; the interval of the difference has zero in it." in text
+    assert "finetune" not in text.split("differs most")[1].split("Not told apart")[0]
+    only = gathered(tmp_path / "only", {"recraft": 1.0, "finetune": 1.1})
+    assert "part taken out" not in page(only)
+
+
 def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
     entries = sweeps.lines(ALL)
     one = sweeps.write(tmp_path / "a" / "sweep", entries)

@@ -6,7 +6,7 @@ from crosstune.methods.variants import Variant, from_scratch
 CONTROL = Variant(
     name="scratch",
     label="from scratch",
-    summary="random weights, everything trained, at ten times the rate that pretrained weights stand; no alignment",
+    summary="random weights, everything trained, at five times the rate of pretrained weights; no alignment",
     change=from_scratch,
     controls=("no-align",),
 )

@@ -7,7 +7,7 @@ each task, chosen on validation as a user would choose it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,21 @@ from typing import Any
 from crosstune.errors import DataError
 from crosstune.report.analysis import Analysis, Standing, among, analyse, errors_by_seed, standing
 from crosstune.report.evidence_cut import cut
-from crosstune.report.evidence_questions import BEST_FLOOR, BEST_METHOD, OURS, QUESTIONS, Answer, Question, Target
+from crosstune.report.evidence_questions import (
+    BEST_FLOOR,
+    BEST_METHOD,
+    OURS,
+    QUESTIONS,
+    Against,
+    Answer,
+    Question,
+    Target,
+)
 from crosstune.report.evidence_targets import targets
 from crosstune.report.evidence_words import sentence
 from crosstune.report.groups import kinds, parts_of
 from crosstune.report.paired import relative
+from crosstune.report.statistics import holm
 from crosstune.report.sweep import Record, read_records, selected
 
 ALIKE = 1.1  # times that differ by no more than a tenth are called equal
@@ -29,12 +39,14 @@ CONTROLS = {"scratch", "shuffled", "no-align", "no-distortion", "mean-match"}
 
 @dataclass(frozen=True)
 class Case:
-    """The answers for one backbone. ranks: of the methods on it and the best floor."""
+    """The answers for one backbone. ranks: of the methods on it and the best floor. against: RECRAFT against each of
+    them, where it does best first."""
 
     backbone: str
     answers: tuple[Answer, ...]
     targets: tuple[Target, ...]
     ranks: Standing | None
+    against: tuple[Against, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -201,7 +213,22 @@ def _case(
     tasks = sorted({task for task, _ in means})
     ranks = standing(means, tasks, [n for n in here if n != BEST_METHOD], here)
     among_transfers = standing(means, sorted({t for t, n in means if n in anything}), anything, here, tests=False)
-    return Case(backbone, answers, targets(f"{OURS} ({backbone})", among_transfers, answers), ranks)
+    ours = f"{OURS} ({backbone})"
+    controls = {r.contestant for r in records if r.method in CONTROLS}
+    return Case(
+        backbone, answers, targets(ours, among_transfers, answers), ranks, _against(ours, here, controls)
+    )  # fmt: skip
+
+
+def _against(
+    ours: str, errors: Mapping[str, Mapping[str, Mapping[int, float]]], controls: Collection[str]
+) -> tuple[Against, ...]:
+    if ours not in errors:
+        return ()
+    every = [relative(ours, errors[ours], name, errors[name]) for name in errors if name not in (ours, BEST_METHOD)]
+    every = sorted((each for each in every if each.value is not None), key=lambda each: (each.value, each.b))
+    corrected = holm([each.p for each in every])
+    return tuple(Against(each, p, each.b in controls) for each, p in zip(every, corrected))
 
 
 def _timed(answer: Answer, budgets: Iterable[str], times: Mapping[str, Mapping[str, Mapping[int, float]]]) -> Answer:

@@ -11,10 +11,10 @@ from crosstune.report.diagram import critical_difference_diagram
 from crosstune.report.differences import difference_forest
 from crosstune.report.evidence import Case, Evidence
 from crosstune.report.evidence_questions import Answer
-from crosstune.report.evidence_words import NOT_MEASURED, compared, sentence, verdict
+from crosstune.report.evidence_words import NOT_MEASURED, ablation, compared, sentence, verdict
 from crosstune.report.groups import ALL, FIELDS, KINDS, SHARES, share_name
 from crosstune.report.paired import FEWEST_TO_DECIDE, Relative
-from crosstune.report.relative_words import HOW, p_value, percent, percent_interval
+from crosstune.report.relative_words import HOW, difference, p_value, percent, percent_interval
 from crosstune.report.sweep_views import (
     figures_grid,
     grid,
@@ -42,6 +42,7 @@ def render_page(found: Evidence, docs: str | Path) -> dict[str, str]:
         lines += _drawing(drawn, target, f"differences{mark}", texts)
         lines += _parts(case, several)
         lines += _targets(case, several)
+        lines += _against(case, several)
         lines += _ranks(case, found, target, mark, several, texts)
     if not found.cases:
         lines += ["No transfer method has figures in these records: not measured.", ""]
@@ -120,7 +121,24 @@ def _row(name: str, each: Relative) -> list[str]:
 
 def _targets(case: Case, several: bool) -> list[str]:
     rows = [[md(t.line), f"**{t.answer}**", md(t.numbers)] for t in case.targets]
-    return [*_heading("Lines set beforehand", several), *grid(["line", "reached", "numbers"], rows, left=3)]
+    lines = [*_heading("Lines set beforehand", several), *grid(["line", "reached", "numbers"], rows, left=3)]
+    why = ablation(case.against)
+    return [*lines, md(why), ""] if why else lines
+
+
+def _against(case: Case, several: bool) -> list[str]:
+    if not case.against:
+        return []
+    rows = [
+        [md(each.found.b), md(difference(each.found)), str(each.found.data_sets), str(each.found.tasks),
+         f"{each.found.win} / {each.found.tie} / {each.found.loss}", md(p_value(each.found.p).removeprefix("p = ")),
+         md(p_value(each.holm).removeprefix("p = "))]
+        for each in case.against
+    ]  # fmt: skip
+    return [
+        *_heading("RECRAFT against each", several),
+        *grid(["against", "relative difference", "data sets", "tasks", "won / tied / lost", "p", "Holm p"], rows),
+    ]
 
 
 def _ranks(case: Case, found: Evidence, target: Path, mark: str, several: bool, texts: dict[str, str]) -> list[str]:

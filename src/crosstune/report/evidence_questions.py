@@ -54,6 +54,16 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Against:
+    """RECRAFT against one other contestant on all tasks that both have. holm: p corrected for all of these; control:
+    the other is RECRAFT with a part taken out."""
+
+    found: Relative
+    holm: float
+    control: bool
+
+
+@dataclass(frozen=True)
 class Target:
     """A line that was set beforehand. answer: "yes", "no" or "not measured"; numbers: why."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from crosstune.report.evidence_questions import BEST_FLOOR, BEST_METHOD, Answer
+from collections.abc import Sequence
+
+from crosstune.report.evidence_questions import BEST_FLOOR, BEST_METHOD, Against, Answer
 from crosstune.report.paired import FEWEST_DATA_SETS, FEWEST_TO_DECIDE, Relative
-from crosstune.report.relative_words import percent, percent_interval, record, sample
-from crosstune.report.words import seconds
+from crosstune.report.relative_words import difference, percent, percent_interval, record, sample
+from crosstune.report.words import listed, seconds
 
 NOT_MEASURED = "not measured"
 
@@ -56,3 +58,28 @@ def noun(contestant: str) -> str:
     if contestant == BEST_METHOD:
         return "the best method of each task"
     return contestant.partition(" (")[0]
+
+
+def ablation(against: Sequence[Against]) -> str:
+    """Which part of RECRAFT matters, by what its error is without it; nothing where no part was taken out."""
+    parts = [each.found for each in against if each.control]
+    if not parts:
+        return ""
+    moved = sorted((each for each in parts if each.decided), key=lambda each: (-abs(each.value or 0.0), each.b))
+    still = [noun(each.b) for each in parts if not each.decided]
+    said = []
+    if moved:
+        most = moved[0]
+        way = "lower" if (most.value or 0.0) < 0 else "higher"
+        size = percent(abs(most.value or 0.0), sign=False)
+        said.append(
+            f"Of the variants of RECRAFT with a part taken out {noun(most.b)} differs most: RECRAFT's error is {way} "
+            f"by {size} {percent_interval(most.low, most.high)}."
+        )
+        said += [f"Also told apart: {', '.join(f'{noun(e.b)} ({difference(e)})' for e in moved[1:])}."] * (
+            len(moved) > 1
+        )
+    if still:
+        each = "the difference" if len(still) == 1 else "each difference"
+        said.append(f"Not told apart from RECRAFT: {listed(still)}; the interval of {each} has zero in it.")
+    return " ".join(said)

@@ -22,7 +22,7 @@ SUITE = Suite(
     title="Showcase",
     summary="19 data sets: series of one or many channels, ragged series, images, tables, fields in 1-D and 2-D",
     scales={
-        "small": Scale(budget="20s", seeds=3, tasks=(*WHOLE, *(name for name in LOW if name.endswith("-10")))),
+        "small": Scale(budget="10s", seeds=3, tasks=(*WHOLE, *(name for name in LOW if name.endswith("-10")))),
         "full": Scale(budget="2m", seeds=5, tasks=(*WHOLE, *LOW)),
     },
 )

@@ -66,6 +66,24 @@ def test_targets_return_to_their_own_units(shape: tuple[int, ...]) -> None:
     assert np.allclose(scaler.inverse(z), y, atol=1e-4)
 
 
+def test_values_stay_within_reach_of_the_training_targets() -> None:
+    y = np.array([[0.0, 5.0], [2.0, np.nan], [4.0, 6.0]])
+    scaler = TargetScaler(2).fit(y)
+    asked = torch.tensor([[-1.9, 5.5], [-90.0, 1e9], [7.0, -torch.inf]], dtype=torch.float64)
+    assert scaler.within(asked).tolist() == [[-1.9, 5.5], [-2.0, 6.5], [6.0, 4.5]]
+    unknown = TargetScaler(1).fit(np.full((3, 1), np.nan))
+    assert unknown.within(asked[:, :1]).tolist() == asked[:, :1].tolist()
+
+
+def test_a_scaler_saved_without_limits_has_none() -> None:
+    scaler = TargetScaler(1).fit(np.array([[0.0], [1.0]]))
+    old = {name: value for name, value in scaler.state_dict().items() if name in ("mean", "scale")}
+    loaded = TargetScaler(1)
+    loaded.load_state_dict(old)
+    assert loaded.within(torch.tensor([[1e9]])).item() == 1e9
+    assert list(old) == ["mean", "scale"]
+
+
 def test_statistics_of_fields_leave_out_what_is_unknown() -> None:
     y = RNG.normal(-4, 9, (40, 2, 17))
     y[RNG.random(y.shape) < 0.3] = np.nan

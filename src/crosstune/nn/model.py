@@ -134,7 +134,7 @@ class CrossModalModel(nn.Module):
         return self.head(self.hidden(tokens, mask, size), mask, raw, size)
 
     def canonical(self, outputs: Tensor) -> Tensor:
-        """Outputs to canonical predictions (records.py), float64."""
+        """Outputs to canonical predictions (records.py), float64; values within reach of the training targets."""
         outputs = outputs.to(torch.float64)
         if self.config.kind == "classification":
             return outputs.softmax(-1)
@@ -143,7 +143,8 @@ class CrossModalModel(nn.Module):
         if self.config.kind == "multilabel":
             return outputs.sigmoid()
         assert self.scaler is not None
-        return self.scaler.inverse(outputs)
+        values = self.scaler.inverse(outputs)
+        return self.scaler.within(values) if self.config.kind == "regression" else values
 
     @torch.no_grad()
     def predict(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -6,6 +6,8 @@ any, announced to the embedder by an indicator channel.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -60,17 +62,25 @@ class InputNormaliser(nn.Module):
         return torch.cat([z, lost.to(z.dtype)], dim=1) if self.missing else z
 
 
+MARGIN = 0.5  # of the span of the training targets
+
+
 class TargetScaler(nn.Module):
     """Standardises regression outputs (per output) and fields (per channel, NaN left out); ``inverse`` gives original
-    units."""
+    units. ``within``: limited to what the training targets span and ``MARGIN`` of it on either side, known in
+    forecasting as an insanity filter: a linear map answers a row far from all training rows with any number at all."""
 
     mean: Tensor
     scale: Tensor
+    low: Tensor
+    high: Tensor
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("scale", torch.ones(outputs))
+        self.register_buffer("low", torch.full((outputs,), -torch.inf))
+        self.register_buffer("high", torch.full((outputs,), torch.inf))
 
     def fit(self, y: np.ndarray) -> TargetScaler:
         axes = (0, *range(2, y.ndim))
@@ -84,8 +94,18 @@ class TargetScaler(nn.Module):
             gap = np.where(known, values - mean.reshape(1, -1, *[1] * (y.ndim - 2)), 0.0)
             spread = np.sqrt(np.square(gap).sum(axes) / count)
         self.mean.copy_(torch.from_numpy(mean))
+        seen = known.any(axes)
+        least = np.where(seen, np.where(known, values, np.inf).min(axes), -np.inf)
+        most = np.where(seen, np.where(known, values, -np.inf).max(axes), np.inf)
+        self.low.copy_(torch.from_numpy(least - MARGIN * (most - least)))
+        self.high.copy_(torch.from_numpy(most + MARGIN * (most - least)))
         self.scale.copy_(torch.from_numpy(np.where(spread > 1e-12 * np.maximum(1.0, np.abs(mean)), spread, 1.0)))
         return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name in ("low", "high"):  # models saved before these existed have no limits
+            state_dict.setdefault(prefix + name, getattr(self, name))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _shape(self, y: Tensor) -> tuple[int, ...]:
         return (1, -1) + (1,) * (y.ndim - 2)
@@ -97,3 +117,8 @@ class TargetScaler(nn.Module):
     def inverse(self, z: Tensor) -> Tensor:
         shape = self._shape(z)
         return z * self.scale.view(shape).to(z.device) + self.mean.view(shape).to(z.device)
+
+    def within(self, y: Tensor) -> Tensor:
+        """In original units."""
+        shape = self._shape(y)
+        return torch.maximum(torch.minimum(y, self.high.view(shape).to(y)), self.low.view(shape).to(y))

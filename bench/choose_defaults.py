@@ -54,6 +54,7 @@ RECRAFT: dict[str, dict[str, Any]] = {
     "align-steps-20": {"align.steps": 20},
     "align-steps-150": {"align.steps": 150},
     "align-keep-last": {"align.keep": "last"},
+    "align-share-0.15": {"align.share": 0.15},
     # how alignment and distortion take turns
     "joint": {"align.schedule": "joint"},
     "constrained": {"align.schedule": "constrained"},
@@ -62,10 +63,9 @@ RECRAFT: dict[str, dict[str, Any]] = {
     "no-fld": {"align.fld": "none"},
     "conditional": {"align.fld": "conditional"},
     "leep": {"align.fld": "leep"},
-    "lambda-0.3": {"align.weight": 0.3},
-    "lambda-3": {"align.weight": 3.0},
+    "joint-lambda-0.3": {"align.schedule": "joint", "align.weight": 0.3},  # where terms take turns lambda scales a loss
+    "joint-lambda-3": {"align.schedule": "joint", "align.weight": 3.0},
     # source labels
-    "clusters-10": {"source_head.labels": "clusters:10"},
     "clusters-100": {"source_head.labels": "clusters:100"},
     "proxy-classes": {"source_head.labels": "classes"},
     # where the embedder begins

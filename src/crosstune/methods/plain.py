@@ -2,4 +2,4 @@
 
 from crosstune.stages.fit import FitConfig
 
-PLAIN = FitConfig(head_init="zero", body_rate=2e-4, embedder_rate=1e-3, head_rate=5.0)
+PLAIN = FitConfig(head_init="zero", body_rate=2e-4, embedder_rate=3e-3, head_rate=5.0)

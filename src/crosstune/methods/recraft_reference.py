@@ -16,7 +16,7 @@ METHOD = Method(
             distortion_steps=15, target_points=128, batch_size=128, source_points=5000, keep="last",
         ),
         FitConfig(
-            trainable="all", head_init="zero", body_rate=3e-5, embedder_rate=3e-4, head_rate=0.1, dropout=True,
+            trainable="all", head_init="zero", body_rate=2e-4, embedder_rate=1e-3, head_rate=5.0, dropout=True,
             precision="fp32",
         ),
     ),

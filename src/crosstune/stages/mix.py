@@ -47,14 +47,14 @@ class MixConfig(StageConfig):
     """gate: which tokens matter, "learned" (the paper's), "cosine" (to the sample's mean token) or "random".
     start: share of a sample's tokens that is replaced at first; levels: in so many equal steps it falls to
     start / levels. source_weight, target_weight: of the two losses, besides their shares.
-    embedder_rate, body_rate, head_rate, gate_rate: learning rates, after warmup_steps constant; those of plain
-    fine-tuning (head_rate is divided by the width of the head's features, and the source head has the same rate).
+    embedder_rate, body_rate, head_rate, gate_rate: learning rates, after warmup_steps constant
+    (head_rate is divided by the width of the head's features, and the source head has the same rate).
     steps: at most; None leaves the end to the share: of the arm's time, or of its steps, that the stage takes.
     """
 
     name: Literal["mix"] = "mix"
     gate: Literal["learned", "cosine", "random"] = "learned"
-    start: Share = 0.75
+    start: Share = 0.4
     levels: Count = 8
     source_weight: NotNegative = 1.0
     target_weight: NotNegative = 1.0

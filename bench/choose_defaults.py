@@ -39,7 +39,7 @@ from crosstune.report.relative_words import HOW, difference, p_value, record, sa
 from crosstune.report.statistics import holm
 from crosstune.report.sweep import NAME, Record, errors_of, read_records, table_of, write_text
 from crosstune.report.templating import escape_markdown as md
-from crosstune.report.words import seconds
+from crosstune.report.words import count, seconds
 
 LOGS = Path(__file__).parents[1] / "results" / "defaults"
 DEFAULT = "default"
@@ -298,7 +298,8 @@ def as_markdown(method: str, rows: Sequence[Row], records: Sequence[Record], wor
     seeds, budgets = len({r.seed for r in records}), ", ".join(sorted({str(r.budget) for r in records}))
     lines = [
         f"# Settings of {method}, compared on validation", "",
-        f"Written by `bench/choose_defaults.py`; the test was not opened. {len(tasks)} tasks, {seeds} seeds, budget "
+        f"Written by `bench/choose_defaults.py`; the test was not opened. {count(len(tasks), 'task')}, "
+        f"{count(seeds, 'seed')}, budget "
         f"per job {budgets}. Validation also selects checkpoints, and the best of many looks better than it is: this "
         "chooses settings, it does not measure them.", "",
         "| variant | settings | tasks | mean rank | difference to the default | over | won, tied, lost | p, Holm "

@@ -118,7 +118,6 @@ def test_taking_rows_stays_lazy_and_batches_are_arrays(stored):
     assert_array_equal(part.y, [1, 2, 2])
     x, _, _ = batch(part, np.array([2, 0]))
     assert_array_equal(x.numpy(), values[[50, 4]])
-    assert_array_equal(data.collate(part, np.array([1]))["X"], values[[2]])
     assert_array_equal(in_memory(part).X, values[[4, 2, 50]])
 
 

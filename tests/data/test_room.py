@@ -24,21 +24,17 @@ def test_heavy_libraries_stay_out():
 
 def test_public_names():
     assert sorted(data.__all__) == [
-        "BatchSampler",
         "Flattener",
         "Inference",
         "Inspection",
-        "collate",
         "conform",
         "dataset_digest",
         "from_arrays",
         "infer_target",
         "inspect",
-        "length_bucketed_batches",
         "load_dataset",
         "read",
         "save_dataset",
-        "sequential_batches",
         "split",
     ]
     assert all(getattr(data, name).__doc__ for name in data.__all__)

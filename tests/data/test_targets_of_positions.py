@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from crosstune import data
+from crosstune.assembly import batch
 from crosstune.errors import DataError, TaskError
 
 from .samples import ragged, series
@@ -44,8 +45,9 @@ def test_positions_behind_a_ragged_series_do_not_count():
         assert found.kind == "segmentation"
         assert_array_equal(found.y == -1, np.arange(lengths.max()) >= lengths[:, None])
         assert "ignored-positions" not in codes_of(data.inspect(found))
-    batch = data.collate(found, np.argsort(lengths)[:3])
-    assert batch["y"].shape == (3, batch["X"].shape[2])
+    x, _, target = batch(found, np.argsort(lengths)[:3])
+    assert target is not None
+    assert target.shape == (3, x.shape[2])
 
 
 @pytest.mark.parametrize("kind", ["dense", "segmentation"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import random
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from crosstune.errors import DataError
+from crosstune.errors import DataError, RunError
 from crosstune.report import paired
 from crosstune.report.analysis import Analysis, LeftOut, analyse
 from crosstune.report.statistics import critical_difference
@@ -194,6 +195,18 @@ def test_the_order_of_the_records_and_torn_lines_change_nothing(folder: Path, tm
     assert first.provenance.digest == second.provenance.digest
     entries[0]["value"] = 7.0
     assert analysed(tmp_path / "changed", entries).provenance.digest != first.provenance.digest
+
+
+def test_packed_records_are_the_same_records(folder: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "small.jsonl.gz"
+    packed.write_bytes(gzip.compress((folder / "records.jsonl").read_bytes()))
+    assert read_records(packed) == read_records(folder)
+    packed.write_bytes(packed.read_bytes()[:-40])
+    with pytest.raises(RunError, match="cannot be unpacked"):
+        read_records(packed)
+    packed.write_bytes(b"{}")
+    with pytest.raises(RunError, match="cannot be unpacked"):
+        read_records(packed)
 
 
 def test_a_later_job_with_another_budget_counts_and_is_said(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ Reads records.jsonl only. A line torn by a kill is ignored; of two records of th
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -77,7 +79,8 @@ class Record:
 
 
 def read_records(path: str | Path) -> tuple[Record, ...]:
-    """The records of a sweep folder or a records.jsonl, those of one job once, in the order they were made.
+    """The records of a sweep folder or a records.jsonl, also packed by gzip (.gz), those of one job once, in the order
+    they were made.
 
     Raises RunError when there is no such file, or nothing readable in it.
     """
@@ -89,7 +92,7 @@ def read_records(path: str | Path) -> tuple[Record, ...]:
             fix="pass the folder given to `crosstune bench run --out`",
         )
     latest: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for line in file.read_bytes().split(b"\n"):
+    for line in _unpacked(file).split(b"\n"):
         try:
             entry = json.loads(line)
         except ValueError:
@@ -105,6 +108,15 @@ def read_records(path: str | Path) -> tuple[Record, ...]:
     if not found:
         raise RunError(f"{file} holds no whole record", fix="let the sweep finish a job")
     return tuple(found)
+
+
+def _unpacked(file: Path) -> bytes:
+    if file.suffix != ".gz":
+        return file.read_bytes()
+    try:
+        return gzip.decompress(file.read_bytes())
+    except (OSError, EOFError, zlib.error) as problem:
+        raise RunError(f"{file} cannot be unpacked: {problem}", cause="it is cut short or damaged") from None
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ RECRAFT: dict[str, dict[str, Any]] = {
     # where the head begins, and what stands beside the body
     "zero-head": {"fit.head_init": "zero", "fit.head_rate": 5.0},
     "no-linear-part": {"linear_part": False},
+    "last-layer": {"layers": "last"},
 }
 PLAIN: dict[str, dict[str, Any]] = {
     "body-rate-5e-5": {"fit.body_rate": 5e-5},

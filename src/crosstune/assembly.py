@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -37,8 +37,9 @@ def default_tokens(dataset: Dataset, body: Body | None = None) -> int:
 
 
 def plan_model(
-    train: Dataset, body: Body, *, tokens: int | None = None, linear_part: bool = True, embedder_seed: int = 0
-) -> ModelConfig:
+    train: Dataset, body: Body, *, tokens: int | None = None, linear_part: bool = True,
+    layers: Literal["all", "last"] = "all", embedder_seed: int = 0,
+) -> ModelConfig:  # fmt: skip
     """The model's configuration for this data; raises DataError when it cannot fit the body."""
     assert train.kind is not None
     assert train.y is not None
@@ -84,6 +85,7 @@ def plan_model(
         stride=stride,
         pool=pool,
         linear_part=linear_part,
+        layers=layers,
         rank=rank,
         embedder_seed=embedder_seed,
     )

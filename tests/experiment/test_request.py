@@ -71,6 +71,8 @@ def test_every_value_has_an_origin() -> None:
     assert config["fit.trainable"] == {"value": "norms", "origin": "method frozen"}
     assert config["linear_part"] == {"value": False, "origin": "flag --set"}
     assert config["weights"] == {"value": "pretrained", "origin": "method frozen"}
+    assert config["start"] == {"value": "best", "origin": "method frozen"}
+    assert config["layers"] == {"value": "all", "origin": "method frozen"}
     assert "settings" not in config
     assert all(entry["origin"] for entry in config.values())
 

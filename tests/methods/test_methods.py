@@ -14,6 +14,7 @@ import crosstune.methods
 from crosstune.discovery import discover
 from crosstune.errors import ConfigError, UsageError
 from crosstune.methods import Method, control, fit_of, get_method, methods, override, variants
+from crosstune.methods.contract import PLAIN_SETTINGS
 from crosstune.stages.align import AlignConfig
 from crosstune.stages.fit import FitConfig
 from crosstune.stages.source_head import SourceHeadConfig
@@ -135,9 +136,7 @@ def _differences(a: Method, b: Method) -> dict[str, Any]:
     for name in names:
         before, after = stage(a, name).model_dump(), stage(b, name).model_dump()
         found |= {f"{name}.{key}": after[key] for key in after if after[key] != before[key]}
-    return found | {
-        key: getattr(b, key) for key in ("weights", "linear_part", "start") if getattr(a, key) != getattr(b, key)
-    }
+    return found | {key: getattr(b, key) for key in PLAIN_SETTINGS if getattr(a, key) != getattr(b, key)}
 
 
 @pytest.mark.parametrize("name", ["lora", "linear-probe", "frozen", "scratch"])

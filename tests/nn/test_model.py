@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,9 +21,11 @@ from crosstune.records import Dataset
 BODY = load_backbone("twin-bert").body.eval()
 
 
-def model_for(data: Dataset, *, linear_part: bool = True) -> CrossModalModel:
+def model_for(data: Dataset, *, linear_part: bool = True, layers: Literal["all", "last"] = "all") -> CrossModalModel:
     """A model whose head says something (a fresh head is zero)."""
-    model = build_model(plan_model(data, BODY, linear_part=linear_part), BODY, data, token_rms=0.05).eval()
+    model = build_model(
+        plan_model(data, BODY, linear_part=linear_part, layers=layers), BODY, data, token_rms=0.05
+    ).eval()
     torch.manual_seed(0)
     for name, parameter in model.named_parameters():
         if part_of(name) == "head":
@@ -116,6 +119,21 @@ def test_predictions_are_canonical(kind: str, linear_part: bool) -> None:
         assert prediction.max() < 1
     if kind in ("regression", "dense"):
         assert abs(float(prediction.mean()) - float(data.y.mean())) < 20  # the target's units
+
+
+@pytest.mark.parametrize("kind", ["classification", "dense"])
+def test_a_head_on_the_last_layer_is_blind_to_the_others(kind: str) -> None:
+    data = small(kind)
+    full, last = model_for(data), model_for(data, layers="last")
+    depth = len(full.body.widths)
+    assert full.head.linear.in_features == depth * last.head.linear.in_features
+    x = torch.from_numpy(data.X)
+    tokens, mask = last.tokens(x)
+    hidden = full.hidden(tokens, mask, (24,))
+    assert len(hidden) == depth
+    (seen,) = last.hidden(tokens, mask, (24,))
+    assert torch.equal(seen, hidden[-1])
+    assert np.isfinite(predict(last, data)).all()
 
 
 @pytest.mark.parametrize("shape", [(24,), (3, 24), (1, 9, 9), (1, 5, 5, 5)], ids=["table", "series", "grid", "volume"])

@@ -77,7 +77,8 @@ def test_every_variant_is_one_that_its_method_has(script: ModuleType) -> None:
     for method, variants in script.VARIANTS.items():
         script.check(method, variants)
     wanted = {"align.space", "align.schedule", "align.fld", "align.weight", "align.source_points", "fit.trainable",
-              "fit.head_init", "fit.body_rate", "linear_part", "source_head.labels"}  # fmt: skip
+              "fit.head_init", "fit.body_rate", "linear_part", "layers",
+              "start", "source_head.labels"}  # fmt: skip
     assert wanted <= {key for settings in script.VARIANTS["recraft"].values() for key in settings}
 
 

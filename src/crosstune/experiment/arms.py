@@ -137,7 +137,7 @@ def run_arm(
     streams = Streams(seed)
     monitor = RunMonitor(folder, arm.name, seed, every=checkpoint_seconds, flag=flag, started=started, notify=notify)
     config = plan_model(
-        train, backbone.body, tokens=tokens, linear_part=arm.method.linear_part,
+        train, backbone.body, tokens=tokens, linear_part=arm.method.linear_part, layers=arm.method.layers,
         embedder_seed=streams.seed_for("embedder") % 2**31,
     )  # fmt: skip
     model = build_model(config, backbone.body, train, token_rms=backbone.token_rms()).to(backbone.device)

@@ -16,6 +16,7 @@ from crosstune.discovery import suggest
 from crosstune.errors import DataError, RunError, TaskError, UsageError
 from crosstune.experiment.request import Request, TaskChoice
 from crosstune.methods import get_method
+from crosstune.methods.contract import PLAIN_SETTINGS
 from crosstune.metrics import get_metric
 from crosstune.records import Dataset, Finding, Split
 from crosstune.runs.folder import RunFolder
@@ -74,7 +75,7 @@ def bind(request: Request, choice: TaskChoice) -> Request:
         settings["fit.loss"] = terms.loss
     settings |= terms.settings
     known = {f"{s.name}.{key}" for s in get_method(request.method).stages for key in s.model_dump()}
-    known |= {"linear_part", "weights"}
+    known |= set(PLAIN_SETTINGS)
     unknown = [key for key in settings if key not in known]
     if unknown:
         raise TaskError(

@@ -13,6 +13,7 @@ from crosstune.discovery import discover
 from crosstune.errors import ConfigError
 from crosstune.experiment.budget import Budget
 from crosstune.methods import Method, control, get_method, override
+from crosstune.methods.contract import PLAIN_SETTINGS
 from crosstune.nn.devices import PATTERN, check_processes, resolve_device
 from crosstune.records import Dataset
 from crosstune.stages.fit import FitConfig
@@ -162,7 +163,7 @@ def origins(request: Request, given: dict[str, str], **resolved: Any) -> dict[st
             elif request.task and dotted in prescribed:
                 origin = f"task {request.task.name}"
             out[dotted] = {"value": value, "origin": origin}
-    for key in ("linear_part", "weights"):
+    for key in PLAIN_SETTINGS:
         origin = "flag --set" if key in request.settings else f"method {method.name}"
         out[key] = {"value": getattr(method, key), "origin": origin}
     return out

@@ -16,14 +16,15 @@ from crosstune.stages.mix import MixConfig
 from crosstune.stages.source_head import SourceHeadConfig
 from crosstune.stages.start import Start
 
-PLAIN_SETTINGS = ("linear_part", "start", "weights")  # of the method itself, not of a stage
+PLAIN_SETTINGS = ("linear_part", "layers", "start", "weights")  # of the method itself, not of a stage
 AnyStage = SourceHeadConfig | AlignConfig | MixConfig | MetaConfig | FitConfig
 
 
 class Method(BaseModel):
     """name, one-line summary, the paper it comes from; controls: methods that answer "was it the alignment?", "was
     it the body's training?", "was it the pretraining?" at equal time; weights the body starts from; linear_part: a
-    linear map of the raw signal inside the model; start: where the embedder begins (``crosstune.stages.start``)."""
+    linear map of the raw signal inside the model; layers: whose hidden states the head sees; start: where the embedder
+    begins (``crosstune.stages.start``)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,6 +34,7 @@ class Method(BaseModel):
     stages: tuple[AnyStage, ...]
     weights: Weights = "pretrained"
     linear_part: bool = True
+    layers: Literal["all", "last"] = "all"
     start: Start = "random"
     role: Literal["method", "control"] = "method"
     controls: tuple[str, ...] = ()

@@ -43,6 +43,7 @@ class ModelConfig(BaseModel):
     stride: tuple[int, ...] = ()
     pool: int = 1
     linear_part: bool = False
+    layers: Literal["all", "last"] = "all"  # whose hidden states the head sees
     rank: int = 0
     raw_limit: int = 4096
     embedder_seed: int = 0
@@ -83,11 +84,12 @@ class CrossModalModel(nn.Module):
             shape = config.shape if config.is_table else (self.normaliser.out_channels, *config.shape[1:])
             self.raw = RawFeatures(shape, ragged=config.ragged, categories=config.categories, limit=config.raw_limit)
         raw_width = self.raw.width if self.raw is not None else 0
+        widths = body.widths if config.layers == "all" else body.widths[-1:]
         if config.kind in FIELD_KINDS:
-            self.head = FieldHead(body.widths, config.plan, config.outputs, config.out_size, raw_width, config.rank,
+            self.head = FieldHead(widths, config.plan, config.outputs, config.out_size, raw_width, config.rank,
                                   config.ragged, generator=generator)  # fmt: skip
         else:
-            self.head = PooledHead(body.widths, config.outputs, raw_width)
+            self.head = PooledHead(widths, config.outputs, raw_width)
         self.scaler = TargetScaler(config.outputs) if config.kind in ("regression", "dense") else None
 
     def tokens(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -108,13 +110,15 @@ class CrossModalModel(nn.Module):
         return next(self.parameters()).device
 
     def hidden(self, tokens: Tensor, mask: Tensor, size: tuple[int, ...] = ()) -> tuple[Tensor, ...]:
-        """Hidden states of every layer, the body's input included: layers + 1 tensors (B, T, H), float32. size: of the
-        signal the tokens were made from, where it is not the one the model was made for."""
+        """Hidden states of every layer, the body's input included: layers + 1 tensors (B, T, H), float32; of the last
+        layer alone where the head sees no other. size: of the signal the tokens were made from, where it is not the one
+        the model was made for."""
         grid = self.grid(tokens.shape[1], size)
+        seen = slice(None) if self.config.layers == "all" else slice(-1, None)
         if self.body_dtype is None:
-            return self.body(tokens, mask, grid)
+            return self.body(tokens, mask, grid)[seen]
         with torch.autocast(tokens.device.type, dtype=self.body_dtype):
-            states = self.body(tokens, mask, grid)
+            states = self.body(tokens, mask, grid)[seen]
         return tuple(part.to(tokens.dtype) for part in states)
 
     @contextmanager

@@ -198,9 +198,10 @@ def test_the_order_of_the_records_and_torn_lines_change_nothing(folder: Path, tm
 
 
 def test_packed_records_are_the_same_records(folder: Path, tmp_path: Path) -> None:
-    packed = tmp_path / "small.jsonl.gz"
+    packed = tmp_path / "records.jsonl.gz"
     packed.write_bytes(gzip.compress((folder / "records.jsonl").read_bytes()))
     assert read_records(packed) == read_records(folder)
+    assert read_records(tmp_path) == read_records(folder)
     packed.write_bytes(packed.read_bytes()[:-40])
     with pytest.raises(RunError, match="cannot be unpacked"):
         read_records(packed)

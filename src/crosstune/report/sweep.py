@@ -85,6 +85,9 @@ def read_records(path: str | Path) -> tuple[Record, ...]:
     Raises RunError when there is no such file, or nothing readable in it.
     """
     file = Path(path) / NAME if Path(path).is_dir() else Path(path)
+    packed = file.with_name(f"{NAME}.gz")
+    if Path(path).is_dir() and not file.is_file() and packed.is_file():
+        file = packed
     if not file.is_file():
         raise RunError(
             f"no records at {str(path)!r}",

@@ -51,6 +51,7 @@ BETTER = {
     "Does alignment beat matching means and variances only?": "Yes",
     "Does pretraining beat the same weights shuffled?": "Yes",
     "Does RECRAFT beat plain fine-tuning?": "Yes",
+    "Does its recipe of fitting, without alignment, beat plain fine-tuning?": "Yes",
     "Does RECRAFT beat the best floor?": "Yes",
     "Does anything beat the best floor?": "Yes",
 }
@@ -73,7 +74,7 @@ def test_yes_where_the_method_is_better(tmp_path: Path) -> None:
 
 
 def test_no_in_the_same_words_where_it_is_worse(tmp_path: Path) -> None:
-    worse = {**ALL, "recraft": 2.0, "no-align": 1.6, "finetune": 1.6}
+    worse = {**ALL, "recraft": 2.0, "no-align": 1.6, "finetune": 1.4}
     found = gathered(tmp_path, worse)
     said = answers(found)
     for question in BETTER:

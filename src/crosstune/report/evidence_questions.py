@@ -30,6 +30,7 @@ QUESTIONS = (
     Question("tokens", "Does alignment beat matching means and variances only?", OURS, "mean-match"),
     Question("pretraining", "Does pretraining beat the same weights shuffled?", OURS, "shuffled"),
     Question("plain", "Does RECRAFT beat plain fine-tuning?", OURS, PLAIN),
+    Question("recipe", "Does its recipe of fitting, without alignment, beat plain fine-tuning?", UNALIGNED, PLAIN),
     Question("floor", "Does RECRAFT beat the best floor?", OURS, BEST_FLOOR),
     Question("any-floor", "Does anything beat the best floor?", BEST_METHOD, BEST_FLOOR),
 )

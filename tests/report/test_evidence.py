@@ -193,6 +193,9 @@ def test_every_contestant_stands_against_recraft_and_the_part_that_matters_most_
     assert "with a part taken out scratch differs most: RECRAFT's error is lower by 4" in text
     assert "Not told apart from RECRAFT: no-distortion; the interval of the difference has zero in it." in text
     assert "finetune" not in text.split("differs most")[1].split("Not told apart")[0]
+    few = gathered(tmp_path / "few", {"recraft": 0.5, "scratch": 1.5}, data_sets=sweeps.DATA_SETS[:4])
+    assert few.cases[0].against[0].found.high < 0  # type: ignore[operator]
+    assert "scratch; the interval of the difference has zero in it or is over fewer than 6 data sets" in page(few)
     only = gathered(tmp_path / "only", {"recraft": 1.0, "finetune": 1.1})
     assert "part taken out" not in page(only)
 

@@ -76,10 +76,11 @@ def ablation(against: Sequence[Against]) -> str:
             f"Of the variants of RECRAFT with a part taken out {noun(most.b)} differs most: RECRAFT's error is {way} "
             f"by {size} {percent_interval(most.low, most.high)}."
         )
-        said += [f"Also told apart: {', '.join(f'{noun(e.b)} ({difference(e)})' for e in moved[1:])}."] * (
-            len(moved) > 1
-        )
+        if moved[1:]:
+            said.append(f"Also told apart: {', '.join(f'{noun(e.b)} ({difference(e)})' for e in moved[1:])}.")
     if still:
         each = "the difference" if len(still) == 1 else "each difference"
-        said.append(f"Not told apart from RECRAFT: {listed(still)}; the interval of {each} has zero in it.")
+        few = min(e.data_sets for e in parts if not e.decided) < FEWEST_TO_DECIDE
+        why = f"has zero in it or is over fewer than {FEWEST_TO_DECIDE} data sets" if few else "has zero in it"
+        said.append(f"Not told apart from RECRAFT: {listed(still)}; the interval of {each} {why}.")
     return " ".join(said)

@@ -97,7 +97,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "orca": {
         "align-steps-20": {"align.steps": 20},
         "align-steps-150": {"align.steps": 150},
-        },
+    },
     "pare": {
         "mix-body-rate-2e-4": {"mix.body_rate": 2e-4},
         "mix-share-0.25": {"mix.share": 0.25},
@@ -364,11 +364,11 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     try:
         variants = chosen(options.method, options.table, options.only)
+        check(options.method, variants)
         if options.list:
             print("\n".join(f"{name:22} {_said(settings)}" for name, settings in variants.items()))
             return 0
         if not options.log_only:
-            check(options.method, variants)
             run_all(options, variants)
         rows, records = rows_of(Path(options.out), options.method, variants)
     except CrosstuneError as problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from crosstune.backbones import Body
 from crosstune.data.lazy import is_lazy, sample, spaced_rows
 from crosstune.errors import TaskError
 from crosstune.nn.memory import is_out_of_memory, release
-from crosstune.nn.model import CrossModalModel, ModelConfig
+from crosstune.nn.model import CrossModalModel, Layers, ModelConfig
 from crosstune.nn.patching import plan_patches
 from crosstune.records import FIELD_KINDS, Dataset
 
@@ -38,7 +38,7 @@ def default_tokens(dataset: Dataset, body: Body | None = None) -> int:
 
 def plan_model(
     train: Dataset, body: Body, *, tokens: int | None = None, linear_part: bool = True,
-    layers: Literal["all", "last"] = "all", embedder_seed: int = 0,
+    layers: Layers = "all", embedder_seed: int = 0,
 ) -> ModelConfig:  # fmt: skip
     """The model's configuration for this data; raises DataError when it cannot fit the body."""
     assert train.kind is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,13 +14,13 @@ from crosstune.assembly import build_model, outputs, plan_model, predict
 from crosstune.backbones import load_backbone
 from crosstune.data import from_arrays
 from crosstune.errors import DataError, TaskError
-from crosstune.nn.model import CrossModalModel, ModelConfig, part_of
+from crosstune.nn.model import CrossModalModel, Layers, ModelConfig, part_of
 from crosstune.records import Dataset
 
 BODY = load_backbone("twin-bert").body.eval()
 
 
-def model_for(data: Dataset, *, linear_part: bool = True, layers: Literal["all", "last"] = "all") -> CrossModalModel:
+def model_for(data: Dataset, *, linear_part: bool = True, layers: Layers = "all") -> CrossModalModel:
     """A model whose head says something (a fresh head is zero)."""
     model = build_model(
         plan_model(data, BODY, linear_part=linear_part, layers=layers), BODY, data, token_rms=0.05

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from crosstune.backbones.contract import Weights
 from crosstune.discovery import discover, pick, suggest
 from crosstune.errors import ConfigError
+from crosstune.nn.model import Layers
 from crosstune.stages.align import AlignConfig
 from crosstune.stages.fit import FitConfig
 from crosstune.stages.meta import MetaConfig
@@ -34,7 +35,7 @@ class Method(BaseModel):
     stages: tuple[AnyStage, ...]
     weights: Weights = "pretrained"
     linear_part: bool = True
-    layers: Literal["all", "last"] = "all"
+    layers: Layers = "all"
     start: Start = "random"
     role: Literal["method", "control"] = "method"
     controls: tuple[str, ...] = ()

@@ -27,6 +27,9 @@ class Body(Protocol):
     def __call__(self, tokens: Tensor, mask: Tensor, grid: tuple[int, ...] | None) -> tuple[Tensor, ...]: ...
 
 
+Layers = Literal["all", "last"]  # whose hidden states the head sees
+
+
 class ModelConfig(BaseModel):
     """Everything but the weights: enough to rebuild the model from its folder."""
 
@@ -43,7 +46,7 @@ class ModelConfig(BaseModel):
     stride: tuple[int, ...] = ()
     pool: int = 1
     linear_part: bool = False
-    layers: Literal["all", "last"] = "all"  # whose hidden states the head sees
+    layers: Layers = "all"
     rank: int = 0
     raw_limit: int = 4096
     embedder_seed: int = 0
